@@ -1,0 +1,104 @@
+// The few things that LLVM's C interface lacks. Everything that decides anything is in Rust.
+
+#include "llvm/Analysis/OptimizationRemarkEmitter.h"
+#include "llvm/IR/DiagnosticInfo.h"
+#include "llvm/IR/InstrTypes.h"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/Module.h"
+#include "llvm/Passes/PassBuilder.h"
+#include "llvm/Transforms/Utils/CallPromotionUtils.h"
+#include "llvm-c/Types.h"
+
+using namespace llvm;
+
+// What a run of the pass is asked to do; the values are shared with src/lib.rs.
+enum class Task : uint32_t { Convert = 0, Protect = 1, StubForm = 2 };
+
+// The pass itself, in Rust. Returns whether the module was changed.
+extern "C" bool relpoline_run(LLVMModuleRef M, uint32_t Task);
+
+namespace {
+class RelpolinePass : public PassInfoMixin<RelpolinePass> {
+  Task What;
+
+public:
+  explicit RelpolinePass(Task What) : What(What) {}
+  PreservedAnalyses run(Module &M, ModuleAnalysisManager &) {
+    bool Changed = relpoline_run(wrap(&M), static_cast<uint32_t>(What));
+    return Changed ? PreservedAnalyses::none() : PreservedAnalyses::all();
+  }
+  // A mitigation also applies to optnone functions and at -O0.
+  static bool isRequired() { return true; }
+};
+} // namespace
+
+extern "C" void relpoline_shim_register(PassBuilder &PB) {
+  PB.registerPipelineParsingCallback(
+      [](StringRef Name, ModulePassManager &MPM, ArrayRef<PassBuilder::PipelineElement>) {
+        if (Name == "relpoline")
+          MPM.addPass(RelpolinePass(Task::Convert));
+        else if (Name == "relpoline-protect")
+          MPM.addPass(RelpolinePass(Task::Protect));
+        else if (Name == "relpoline<stub>")
+          MPM.addPass(RelpolinePass(Task::StubForm));
+        else
+          return false;
+        return true;
+      });
+  PB.registerOptimizerLastEPCallback(
+      [](ModulePassManager &MPM, OptimizationLevel, ThinOrFullLTOPhase Phase) {
+        // Before the link step of LTO, calls are only made safe: a later run, after functions have been
+        // inlined across modules, converts those that are left then.
+        bool PreLink = Phase == ThinOrFullLTOPhase::ThinLTOPreLink ||
+                       Phase == ThinOrFullLTOPhase::FullLTOPreLink;
+        MPM.addPass(RelpolinePass(PreLink ? Task::Protect : Task::Convert));
+      });
+  PB.registerFullLinkTimeOptimizationLastEPCallback(
+      [](ModulePassManager &MPM, OptimizationLevel) { MPM.addPass(RelpolinePass(Task::Convert)); });
+}
+
+// Splits the block of Call so that it is reached by two edges of one conditional branch, and returns the
+// copy of Call that runs where the branch is taken. Call itself becomes the other copy.
+extern "C" LLVMValueRef relpoline_shim_version_call_site(LLVMValueRef Call) {
+  auto *CB = cast<CallBase>(unwrap(Call));
+  auto *Type = cast<PointerType>(CB->getCalledOperand()->getType());
+  return wrap(&versionCallSite(*CB, ConstantPointerNull::get(Type), nullptr));
+}
+
+// -Rpass=relpoline and -Rpass-missed=relpoline.
+extern "C" void relpoline_shim_remark(LLVMValueRef Call, bool Passed, const char *Name,
+                                      const char *Message) {
+  auto *I = cast<Instruction>(unwrap(Call));
+  OptimizationRemarkEmitter ORE(I->getFunction());
+  if (Passed)
+    ORE.emit([&] { return OptimizationRemark("relpoline", Name, I) << Message; });
+  else
+    ORE.emit([&] { return OptimizationRemarkMissed("relpoline", Name, I) << Message; });
+}
+
+extern "C" void relpoline_shim_warn(LLVMModuleRef M, const char *Message) {
+  unwrap(M)->getContext().diagnose(DiagnosticInfoGeneric(Message, DS_Warning));
+}
+
+// Drops a module flag. True if it was there.
+extern "C" bool relpoline_shim_drop_module_flag(LLVMModuleRef M, const char *Name) {
+  NamedMDNode *Flags = unwrap(M)->getModuleFlagsMetadata();
+  if (!Flags)
+    return false;
+  SmallVector<MDNode *, 8> Kept;
+  for (MDNode *Flag : Flags->operands())
+    if (cast<MDString>(Flag->getOperand(1))->getString() != Name)
+      Kept.push_back(Flag);
+  if (Kept.size() == Flags->getNumOperands())
+    return false;
+  Flags->clearOperands();
+  for (MDNode *Flag : Kept)
+    Flags->addOperand(Flag);
+  return true;
+}
+
+// The code model, or -1 where the module does not name one.
+extern "C" int relpoline_shim_code_model(LLVMModuleRef M) {
+  auto Model = unwrap(M)->getCodeModel();
+  return Model ? static_cast<int>(*Model) : -1;
+}

@@ -1,0 +1,135 @@
+//! Which calls are indirect, and what becomes of each.
+
+use crate::llvm::{Call, CallConv, Callee, Function, Module};
+use relpoline::layout::{Form, NEVER_ANNOTATION};
+use std::collections::HashSet;
+
+/// What becomes of one indirect call.
+#[derive(Clone, Copy, Debug)]
+pub enum Verdict {
+    /// It is converted to a relpoline of this form.
+    Convert(Form),
+    /// It stays indirect, and a retpoline stands behind it.
+    Retpoline(Why),
+}
+
+/// Why a call cannot be converted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// A guaranteed tail call needs equal prototypes, so the target cannot be passed beside the arguments.
+    MustTail,
+    /// The call passes a static chain in `r10` already.
+    Nest,
+    /// The calling convention leaves no place for the target.
+    CallingConvention,
+    /// An operand bundle (kCFI, pointer authentication, deoptimisation) belongs to the indirect call.
+    Bundle,
+    /// `setjmp` and its kind must not be duplicated or renamed.
+    ReturnsTwice,
+    /// The source says `RELPOLINE_NEVER`.
+    Never,
+    /// The section is one that must not be patched while it runs.
+    Section,
+    /// The function's prologue uses `r10` itself.
+    SplitStack,
+    /// Code and data may lie too far apart for 32-bit references.
+    CodeModel,
+    /// No register is free on this target.
+    Target,
+}
+
+impl Why {
+    /// Name of the remark.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MustTail => "MustTail",
+            Self::Nest => "StaticChain",
+            Self::CallingConvention => "CallingConvention",
+            Self::Bundle => "OperandBundle",
+            Self::ReturnsTwice => "ReturnsTwice",
+            Self::Never => "Never",
+            Self::Section => "Section",
+            Self::SplitStack => "SplitStack",
+            Self::CodeModel => "CodeModel",
+            Self::Target => "Target",
+        }
+    }
+
+    /// Text of the remark.
+    pub fn explain(self) -> &'static str {
+        match self {
+            Self::MustTail => "indirect call kept as a retpoline: guaranteed tail call (musttail)",
+            Self::Nest => "indirect call kept as a retpoline: it passes a static chain in r10",
+            Self::CallingConvention => "indirect call kept as a retpoline: calling convention leaves r10 no room",
+            Self::Bundle => "indirect call kept as a retpoline: operand bundle belongs to the indirect call",
+            Self::ReturnsTwice => "indirect call kept as a retpoline: the callee may return twice",
+            Self::Never => "indirect call kept as a retpoline: function is marked RELPOLINE_NEVER",
+            Self::Section => "indirect call kept as a retpoline: code of this section is not patched",
+            Self::SplitStack => "indirect call kept as a retpoline: split stacks use r10",
+            Self::CodeModel => "indirect call kept as a retpoline: code model is large",
+            Self::Target => "indirect call kept as a retpoline: no free register on this target",
+        }
+    }
+}
+
+/// Sections of the Linux kernel whose code runs where patching is not possible or not worth it.
+const UNPATCHED_SECTIONS: [&str; 3] = [".noinstr.text", ".entry.text", ".init.text"];
+
+/// The indirect calls of `function`, in the order of its blocks.
+pub fn indirect_calls(module: &Module, function: &Function, never: bool) -> Vec<(Call, Verdict)> {
+    let whole = whole_function(module, function, never);
+    let form = if function.prefers_size() { Form::Stub } else { Form::Inline };
+    function
+        .calls()
+        .into_iter()
+        .filter(|call| call.callee() == Callee::Indirect)
+        .map(|call| {
+            let verdict = match whole.or_else(|| alone(&call)) {
+                Some(why) => Verdict::Retpoline(why),
+                // A call that must not be duplicated can still be made from one place.
+                None if call.must_not_be_copied() => Verdict::Convert(Form::Stub),
+                None => Verdict::Convert(form),
+            };
+            (call, verdict)
+        })
+        .collect()
+}
+
+/// Functions that `RELPOLINE_NEVER` marks.
+pub fn never_functions(module: &Module) -> HashSet<Function> {
+    module.annotated(NEVER_ANNOTATION)
+}
+
+fn whole_function(module: &Module, function: &Function, never: bool) -> Option<Why> {
+    if never {
+        Some(Why::Never)
+    } else if !module.triple().starts_with("x86_64") || module.triple().ends_with("x32") {
+        Some(Why::Target)
+    } else if module.has_large_code() {
+        Some(Why::CodeModel)
+    } else if function.section().is_some_and(|section| {
+        UNPATCHED_SECTIONS.iter().any(|prefix| section == *prefix || section.starts_with(&format!("{prefix}.")))
+    }) {
+        Some(Why::Section)
+    } else if function.has_attribute("split-stack") {
+        Some(Why::SplitStack)
+    } else {
+        None
+    }
+}
+
+fn alone(call: &Call) -> Option<Why> {
+    if call.is_must_tail() {
+        Some(Why::MustTail)
+    } else if call.passes_static_chain() {
+        Some(Why::Nest)
+    } else if !matches!(call.calling_convention(), CallConv::C | CallConv::Fast | CallConv::Cold) {
+        Some(Why::CallingConvention)
+    } else if call.has_operand_bundles() {
+        Some(Why::Bundle)
+    } else if call.returns_twice() {
+        Some(Why::ReturnsTwice)
+    } else {
+        None
+    }
+}

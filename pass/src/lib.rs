@@ -1,0 +1,129 @@
+//! LLVM pass plugin that turns indirect calls into relpolines.
+//!
+//! The steps, one module each: [`find`] the indirect calls, [`rewrite`] those that can be converted,
+//! [`record`] where they are, and [`protect`] whatever is left with retpolines. LLVM's raw interface stays
+//! in [`llvm`]. The emitted code is described in `relpoline::layout`.
+
+mod find;
+mod llvm;
+mod protect;
+mod record;
+mod rewrite;
+
+use llvm::{Module, raw};
+use std::ffi::{c_char, c_void};
+
+/// The LLVM major version that the plugin was built for.
+const LLVM_MAJOR: u32 = match u32::from_str_radix(env!("RELPOLINE_LLVM_MAJOR"), 10) {
+    Ok(major) => major,
+    Err(_) => panic!("RELPOLINE_LLVM_MAJOR is set by build.rs"),
+};
+
+/// Version of LLVM's plugin interface (`LLVM_PLUGIN_API_VERSION`).
+const PLUGIN_API_VERSION: u32 = 2;
+
+/// `llvm::PassPluginLibraryInfo`.
+#[repr(C)]
+pub struct PassPluginLibraryInfo {
+    api_version: u32,
+    name: *const c_char,
+    version: *const c_char,
+    register: Option<unsafe extern "C" fn(*mut c_void)>,
+    pre_codegen: *const c_void,
+}
+
+/// The entry point that `opt`, `clang`, `lld` and `rustc` look for.
+#[unsafe(no_mangle)]
+#[allow(non_snake_case)] // LLVM's name
+pub extern "C" fn llvmGetPassPluginInfo() -> PassPluginLibraryInfo {
+    let found = llvm::version();
+    let mut info = PassPluginLibraryInfo {
+        api_version: PLUGIN_API_VERSION,
+        name: c"relpoline".as_ptr(),
+        version: concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast(),
+        register: Some(raw::relpoline_shim_register),
+        pre_codegen: std::ptr::null(),
+    };
+    if found.0 != LLVM_MAJOR {
+        eprintln!(
+            "relpoline: error: this plugin was built for LLVM {LLVM_MAJOR} ({}), but was loaded into LLVM {}.{}.{}; \
+             use clang-{LLVM_MAJOR} or a rustc with LLVM {LLVM_MAJOR} (rustc -vV shows it), or build the plugin \
+             with LLVM_CONFIG=llvm-config-{}",
+            env!("RELPOLINE_LLVM_VERSION"),
+            found.0,
+            found.1,
+            found.2,
+            found.0
+        );
+        // The loader refuses a plugin of another interface version before it calls anything in it.
+        info.api_version = 0;
+        info.register = None;
+    }
+    info
+}
+
+/// What a run of the pass is asked to do; the values are shared with shim/shim.cpp.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Task {
+    /// Convert what can be converted, and put retpolines behind the rest.
+    Convert,
+    /// Put retpolines behind everything: a later run converts.
+    Protect,
+    /// As `Convert`, with the stub form for every site.
+    StubForm,
+}
+
+/// The pass. Returns whether the module was changed.
+///
+/// # Safety
+/// `module` is a valid module that no one else uses during the call.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn relpoline_run(module: llvm::sys::LLVMModuleRef, task: u32) -> bool {
+    // SAFETY: the pass manager that runs the pass owns the module and waits for this call.
+    let module = unsafe { Module::borrow(module) };
+    let task = match task {
+        0 => Task::Convert,
+        1 => Task::Protect,
+        _ => Task::StubForm,
+    };
+    run(&module, task)
+}
+
+fn run(module: &Module, task: Task) -> bool {
+    let triple = module.triple();
+    if !triple.starts_with("x86_64") && !triple.starts_with("i386") && !triple.starts_with("i686") {
+        module.warn(&format!(
+            "relpoline: target '{triple}' is not supported (expected x86_64 or i386): indirect calls of this module \
+             stay as they are"
+        ));
+        return false;
+    }
+    let never = find::never_functions(module);
+    let functions = module.defined_functions();
+    for function in &functions {
+        if function.is_naked() || function.is_available_externally() {
+            continue;
+        }
+        let sites = if task == Task::Protect {
+            Vec::new()
+        } else {
+            find::indirect_calls(module, function, never.contains(function))
+        };
+        let mut converted = Vec::new();
+        for (call, verdict) in sites {
+            match verdict {
+                find::Verdict::Convert(form) => {
+                    let form = if task == Task::StubForm { relpoline::layout::Form::Stub } else { form };
+                    converted.push((call, form));
+                }
+                find::Verdict::Retpoline(why) => call.remark_missed(why.name(), why.explain()),
+            }
+        }
+        rewrite::convert(module, function, &converted);
+        if task != Task::Protect {
+            function.mark_built(relpoline::layout::BUILT_SECTION);
+        }
+    }
+    protect::protect(module, &functions);
+    !functions.is_empty()
+}

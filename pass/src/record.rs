@@ -1,0 +1,112 @@
+//! The assembly that the pass emits, written from the constants of `relpoline::layout`.
+
+use relpoline::layout::{
+    CELL_GATE, CHAIN_BRANCH, COMPARE_TAIL, Entry, Form, GATE_CHAIN, SECTION, SLOW_PATH, STUB_COMPARE_SIZE,
+    STUB_LEAD, STUB_SIZE,
+};
+use std::fmt::Write;
+
+/// A site's place in its function's block of stubs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StubPlace {
+    /// Form of the site.
+    pub form: Form,
+    /// Offset of `stub.cold` from the start of the block.
+    pub cold: usize,
+}
+
+/// Where the stubs of sites of these forms lie, one behind the other.
+pub fn place_stubs(forms: impl IntoIterator<Item = Form>) -> Vec<StubPlace> {
+    let mut end = STUB_LEAD.len();
+    forms
+        .into_iter()
+        .map(|form| {
+            let cold = end + if form == Form::Stub { STUB_COMPARE_SIZE } else { 0 };
+            end = cold + STUB_SIZE;
+            StubPlace { form, cold }
+        })
+        .collect()
+}
+
+/// The compare of an inline site, with its table entry. Operands: target in `r10`, cell, `stub.cold`, file
+/// name if there is one, cold block.
+pub fn inline_site(line: u32, has_file: bool) -> String {
+    let (file, cold_block) = if has_file { (Some("${3:c}"), 4) } else { (None, 3) };
+    let mut text = compare("${1:c}");
+    let _ = writeln!(text, "jne ${{{cold_block}:l}}");
+    text += &entry(Form::Inline, line, "${1:c}", "${2:c}", file);
+    text
+}
+
+/// Constraints of [`inline_site`].
+pub fn inline_site_constraints(has_file: bool) -> &'static str {
+    if has_file { "{r10},i,i,i,!i,~{flags}" } else { "{r10},i,i,!i,~{flags}" }
+}
+
+/// A block of stubs. Operand 0: the function's cells; the operands after it: the file name of each site of
+/// the stub form that has one, in order.
+pub fn stubs(places: &[StubPlace], lines: &[u32], has_file: &[bool]) -> String {
+    let mut text = bytes(STUB_LEAD);
+    let mut operand = 0;
+    for (index, place) in places.iter().enumerate() {
+        let cell = format!("${{0:c}}+{}", index * size_of::<relpoline::layout::Cell>());
+        if place.form == Form::Stub {
+            let file = has_file[index].then(|| {
+                operand += 1;
+                format!("${{{operand}:c}}")
+            });
+            // One function's block holds several stubs, so their labels need the index besides the uid.
+            let suffix = format!("_{index}");
+            text += &compare_labelled(&cell, &suffix);
+            text += &bytes(&COMPARE_TAIL);
+            let _ = writeln!(text, ".Lrelpoline_cold_${{:uid}}{suffix}:");
+            text += &entry_labelled(
+                Form::Stub,
+                lines[index],
+                &cell,
+                &format!(".Lrelpoline_cold_${{:uid}}{suffix}"),
+                file.as_deref(),
+                &suffix,
+            );
+        }
+        let _ = writeln!(text, "testb $${GATE_CHAIN}, {cell}+{CELL_GATE}(%rip)");
+        text += &bytes(&CHAIN_BRANCH);
+        let _ = writeln!(text, "leaq {cell}(%rip), %r11\njmp {SLOW_PATH}");
+    }
+    text
+}
+
+fn compare(cell: &str) -> String {
+    compare_labelled(cell, "")
+}
+
+fn compare_labelled(cell: &str, suffix: &str) -> String {
+    format!(".Lrelpoline_site_${{:uid}}{suffix}:\ncmpq {cell}(%rip), %r10\n")
+}
+
+fn entry(form: Form, line: u32, cell: &str, stub: &str, file: Option<&str>) -> String {
+    entry_labelled(form, line, cell, stub, file, "")
+}
+
+/// One row of the table, in a section that is linked to the code it describes ("o") and in the same group
+/// ("?"), so that it is dropped with it. The order of the fields is that of [`Entry`].
+fn entry_labelled(form: Form, line: u32, cell: &str, stub: &str, file: Option<&str>, suffix: &str) -> String {
+    let site = format!(".Lrelpoline_site_${{:uid}}{suffix}");
+    let file = file.map_or("0".to_owned(), |file| format!("{file} - ."));
+    format!(
+        ".pushsection {SECTION},\"ao?\",@progbits,{site}\n\
+         .p2align 2\n\
+         .long {site} - .\n\
+         .long {cell} - .\n\
+         .long {stub} - .\n\
+         .long {file}\n\
+         .long {}\n\
+         .popsection\n",
+        Entry::pack(form, line)
+    )
+}
+
+fn bytes(bytes: &[u8]) -> String {
+    let list: Vec<String> = bytes.iter().map(|byte| format!("{byte:#04x}")).collect();
+    format!(".byte {}\n", list.join(","))
+}

@@ -1,0 +1,176 @@
+//! What the compiler pass emits and the runtime reads: the one description of both.
+//!
+//! For every function with converted calls the pass emits
+//!
+//! * a *cell* per site, in data: the target that the site's compare matches, and where its slow path
+//!   counts;
+//! * a *stub* per site, in one out-of-line block per function: the slow path, and for the stub form the
+//!   compare as well;
+//! * an *entry* per copy of a site in the section [`SECTION`]: where compare, cell and stub are.
+//!
+//! ```text
+//! inline form                               stub form
+//!   S: cmp  cell(%rip), %r10                  call/jmp S
+//!      jne  cold        (out of line)         ...
+//!      ...arguments...                      S: cmp  cell(%rip), %r10
+//!      call hot         <- patched             jne  cold
+//!      ...                                     jmp  cold      <- patched (hot)
+//! cold: ...arguments...
+//!      call stub.cold
+//!
+//! stub.cold: testb $2, cell.gate(%rip)
+//!            jne  stub.hot       <- patched: a chain of further targets
+//! stub.hot:  lea  cell(%rip), %r11
+//!            jmp  __relpoline_slow
+//! ```
+//!
+//! Every patched branch stands behind a compare with data, and is written only while no thread can get
+//! past that compare: code bytes never change under a thread that may execute them.
+
+use core::sync::atomic::{AtomicU64, AtomicUsize};
+
+/// Version of everything in this file. An entry that carries another one is never patched.
+pub const VERSION: u8 = 1;
+
+/// ELF section of the site table. A C identifier, so that linkers define `__start_` and `__stop_` for it.
+pub const SECTION: &str = "relpoline_sites";
+
+/// ELF section that lists the functions which the pass has seen: pairs of PC-relative start and size,
+/// each four bytes. `relpoline audit` tells code built here from foreign code by it.
+pub const BUILT_SECTION: &str = "relpoline_built";
+
+/// Prefix of the sections that hold stubs; the name of the calling function follows.
+pub const STUB_SECTION_PREFIX: &str = ".text.unlikely.relpoline.";
+
+/// Prefix of the sections that hold cells; the name of the calling function follows.
+pub const CELL_SECTION_PREFIX: &str = ".data.relpoline.";
+
+/// Suffix of the symbol that names a function's block of stubs.
+pub const STUB_SYMBOL_SUFFIX: &str = ".relpoline";
+
+/// Suffix of the symbol that names a function's cells.
+pub const CELL_SYMBOL_SUFFIX: &str = ".relpoline.cells";
+
+/// The runtime's slow path: target in `r10`, cell in `r11`, every other register preserved.
+pub const SLOW_PATH: &str = "__relpoline_slow";
+
+/// Name of the annotation behind `RELPOLINE_NEVER`.
+pub const NEVER_ANNOTATION: &str = "relpoline_never";
+
+/// Bytes before a function's first stub. A stub must not share its address with the symbol of the block,
+/// else optimisers replace the one by the other and lose the prototype of the call.
+pub const STUB_LEAD: &[u8] = &[0x0f, 0x0b]; // ud2
+
+/// Bytes of the part that both forms share, from `stub.cold` on.
+pub const STUB_SIZE: usize = STUB_HOT + 7 + 5;
+
+/// Distance from `stub.cold` to `stub.hot`: gate test and chain branch.
+pub const STUB_HOT: usize = 7 + CHAIN_BRANCH.len();
+
+/// The chain branch as it is emitted: `jne` to the next instruction.
+pub const CHAIN_BRANCH: [u8; 6] = [0x0f, 0x85, 0, 0, 0, 0];
+
+/// `testb $imm8, disp32(%rip)` without displacement and immediate.
+pub const GATE_TEST_OPCODE: [u8; 2] = [0xf6, 0x05];
+
+/// Bytes of the compare in front of a stub of the stub form: compare, short branch, patched jump.
+pub const STUB_COMPARE_SIZE: usize = 7 + COMPARE_TAIL.len();
+
+/// Branch and patched jump that follow the compare of the stub form, both to `stub.cold`.
+pub const COMPARE_TAIL: [u8; 7] = [0x75, 0x05, 0xe9, 0, 0, 0, 0];
+
+/// `cmp disp32(%rip), %r10` without its displacement.
+pub const COMPARE_OPCODE: [u8; 3] = [0x4c, 0x3b, 0x15];
+
+/// How a site was emitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Compare and direct call stand in the calling function.
+    Inline,
+    /// The calling function calls or jumps to a stub that compares.
+    Stub,
+}
+
+/// Bit of [`Entry::flags`] set for [`Form::Stub`].
+pub const FLAG_STUB_FORM: u8 = 1;
+
+/// Position of [`VERSION`] in [`Entry::flags`].
+pub const FLAG_VERSION_SHIFT: u32 = 4;
+
+/// One row of the site table. References are relative to the address of the field itself.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// To the compare.
+    pub site: i32,
+    /// To the site's [`Cell`]. Copies of one site (a function inlined twice at link time) share it.
+    pub cell: i32,
+    /// To `stub.cold`.
+    pub stub: i32,
+    /// To the NUL-terminated name of the source file, or 0.
+    pub file: i32,
+    /// Source line in the lower 24 bits, 0 where unknown; flags above.
+    pub line_and_flags: u32,
+}
+
+/// Bits of [`Entry::line_and_flags`] that hold the line. A larger line is recorded as the largest one.
+pub const LINE_BITS: u32 = 24;
+
+impl Entry {
+    /// Flags byte: form and version.
+    pub const fn flags(form: Form) -> u8 {
+        (VERSION << FLAG_VERSION_SHIFT) | if matches!(form, Form::Stub) { FLAG_STUB_FORM } else { 0 }
+    }
+
+    /// Value of [`Entry::line_and_flags`].
+    pub const fn pack(form: Form, line: u32) -> u32 {
+        let max = (1 << LINE_BITS) - 1;
+        ((Self::flags(form) as u32) << LINE_BITS) | if line > max { max } else { line }
+    }
+
+    /// Version of the layout that the entry was made for.
+    pub const fn version(&self) -> u8 {
+        (self.line_and_flags >> LINE_BITS) as u8 >> FLAG_VERSION_SHIFT
+    }
+
+    /// How the site was emitted.
+    pub const fn form(&self) -> Form {
+        if (self.line_and_flags >> LINE_BITS) as u8 & FLAG_STUB_FORM != 0 { Form::Stub } else { Form::Inline }
+    }
+
+    /// Source line, 0 where unknown.
+    pub const fn line(&self) -> u32 {
+        self.line_and_flags & ((1 << LINE_BITS) - 1)
+    }
+}
+
+/// What a site's compare reads, and where its slow path counts. Only the runtime writes it.
+#[repr(C, align(16))]
+#[derive(Debug)]
+pub struct Cell {
+    /// Target that the compare matches, or [`NEVER`].
+    pub hot: AtomicU64,
+    /// Address of the site's record, 0 until the site first runs; [`GATE_QUIET`] and [`GATE_CHAIN`] in the
+    /// lowest bits.
+    pub gate: AtomicUsize,
+}
+
+/// `Cell::hot` of a site that is not promoted. It is not a canonical address, so no pointer that a program
+/// can call equals it, and nobody gets past the compare.
+pub const NEVER: u64 = 1 << 63;
+
+/// Bit of [`Cell::gate`]: the slow path does not count.
+pub const GATE_QUIET: usize = 1;
+
+/// Bit of [`Cell::gate`]: the stub's chain branch is taken.
+pub const GATE_CHAIN: usize = 2;
+
+const _: () = {
+    assert!(size_of::<Entry>() == 20 && align_of::<Entry>() == 4);
+    assert!(size_of::<Cell>() == 16 && core::mem::offset_of!(Cell, gate) == CELL_GATE);
+    assert!(STUB_COMPARE_SIZE == COMPARE_OPCODE.len() + 4 + COMPARE_TAIL.len());
+    assert!(STUB_HOT == GATE_TEST_OPCODE.len() + 4 + 1 + CHAIN_BRANCH.len() && STUB_SIZE == 25);
+};
+
+/// Offset of [`Cell::gate`].
+pub const CELL_GATE: usize = 8;

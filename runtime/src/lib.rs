@@ -1,0 +1,3 @@
+//! Relpolines.
+#![no_std]
+pub mod layout;
