@@ -1,7 +1,7 @@
 //! The assembly that the pass emits, written from the constants of `relpoline::layout`.
 
 use relpoline::layout::{
-    CELL_GATE, CHAIN_BRANCH, COMPARE_TAIL, Entry, Form, GATE_CHAIN, SECTION, SLOW_PATH, STUB_COMPARE_SIZE,
+    CELL_GATE, CHAIN_TAIL, COMPARE_TAIL, Entry, Form, GATE_CHAIN, SECTION, SLOW_PATH, STUB_COMPARE_SIZE,
     STUB_LEAD, STUB_SIZE,
 };
 use std::fmt::Write;
@@ -70,7 +70,7 @@ pub fn stubs(places: &[StubPlace], lines: &[u32], has_file: &[bool]) -> String {
             );
         }
         let _ = writeln!(text, "testb $${GATE_CHAIN}, {cell}+{CELL_GATE}(%rip)");
-        text += &bytes(&CHAIN_BRANCH);
+        text += &bytes(&CHAIN_TAIL);
         let _ = writeln!(text, "leaq {cell}(%rip), %r11\njmp {SLOW_PATH}");
     }
     text

@@ -19,7 +19,8 @@
 //!      call stub.cold
 //!
 //! stub.cold: testb $2, cell.gate(%rip)
-//!            jne  stub.hot       <- patched: a chain of further targets
+//!            je   stub.hot
+//!            jmp  stub.hot       <- patched: a chain of further targets
 //! stub.hot:  lea  cell(%rip), %r11
 //!            jmp  __relpoline_slow
 //! ```
@@ -65,10 +66,13 @@ pub const STUB_LEAD: &[u8] = &[0x0f, 0x0b]; // ud2
 pub const STUB_SIZE: usize = STUB_HOT + 7 + 5;
 
 /// Distance from `stub.cold` to `stub.hot`: gate test and chain branch.
-pub const STUB_HOT: usize = 7 + CHAIN_BRANCH.len();
+pub const STUB_HOT: usize = 7 + CHAIN_TAIL.len();
 
-/// The chain branch as it is emitted: `jne` to the next instruction.
-pub const CHAIN_BRANCH: [u8; 6] = [0x0f, 0x85, 0, 0, 0, 0];
+/// Branch and patched jump that follow the gate test, both to `stub.hot`.
+pub const CHAIN_TAIL: [u8; 7] = [0x74, 0x05, 0xe9, 0, 0, 0, 0];
+
+/// Distance from `stub.cold` to the patched jump of the chain.
+pub const STUB_CHAIN_JUMP: usize = 7 + 2;
 
 /// `testb $imm8, disp32(%rip)` without displacement and immediate.
 pub const GATE_TEST_OPCODE: [u8; 2] = [0xf6, 0x05];
@@ -169,7 +173,7 @@ const _: () = {
     assert!(size_of::<Entry>() == 20 && align_of::<Entry>() == 4);
     assert!(size_of::<Cell>() == 16 && core::mem::offset_of!(Cell, gate) == CELL_GATE);
     assert!(STUB_COMPARE_SIZE == COMPARE_OPCODE.len() + 4 + COMPARE_TAIL.len());
-    assert!(STUB_HOT == GATE_TEST_OPCODE.len() + 4 + 1 + CHAIN_BRANCH.len() && STUB_SIZE == 25);
+    assert!(STUB_HOT == GATE_TEST_OPCODE.len() + 4 + 1 + CHAIN_TAIL.len() && STUB_SIZE == 26);
 };
 
 /// Offset of [`Cell::gate`].

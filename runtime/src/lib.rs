@@ -1,3 +1,41 @@
-//! Relpolines.
+//! Relpolines: indirect calls that learn where they go.
+//!
+//! The compiler pass replaces each indirect call by a compare with the target that is hot right now, a
+//! direct call behind it, and a slow path out of line that ends in a retpoline. This crate holds the slow
+//! path and what it leads to; it is linked into programs as `librelpoline_rt.a`. The way of one call site:
+//!
+//! 1. [`layout`]: what the pass emitted;
+//! 2. `site`: the table of one executable or shared object, and the branches in its code;
+//! 3. `record`: what a site's slow path has counted;
+//! 4. `policy`: what follows from the counts;
+//! 5. `patch`: how that is written, and why no thread can make a wrong call meanwhile.
+//!
+//! `runtime` ties these together; `port` is what they need from the system below.
 #![no_std]
+#![warn(clippy::undocumented_unsafe_blocks)]
+
+#[cfg(test)]
+extern crate std;
+
 pub mod layout;
+
+#[cfg(feature = "runtime")]
+pub mod decode;
+#[cfg(feature = "runtime")]
+pub mod memory;
+#[cfg(feature = "runtime")]
+pub mod options;
+#[cfg(feature = "runtime")]
+pub mod patch;
+#[cfg(feature = "runtime")]
+pub mod policy;
+#[cfg(feature = "runtime")]
+pub mod port;
+#[cfg(feature = "runtime")]
+pub mod record;
+#[cfg(feature = "runtime")]
+pub mod runtime;
+#[cfg(feature = "runtime")]
+pub mod site;
+#[cfg(feature = "runtime")]
+pub mod stats;

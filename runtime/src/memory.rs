@@ -1,0 +1,57 @@
+//! Memory of the runtime: mapped from the system, because the program's own allocator may be what called.
+
+use crate::port::{Port, System};
+use core::alloc::{GlobalAlloc, Layout};
+use core::ptr::NonNull;
+
+/// Bytes mapped at a time for small objects.
+const CHUNK: usize = 64 * 1024;
+
+/// The strictest alignment that a mapping has by itself.
+const PAGE: usize = 4096;
+
+/// The allocator of the runtime's archive: one mapping for each allocation. Only the site index allocates,
+/// once for an image.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mapped;
+
+// SAFETY: every allocation is a mapping of its own, which stays until it is deallocated.
+unsafe impl GlobalAlloc for Mapped {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if layout.align() > PAGE {
+            return core::ptr::null_mut();
+        }
+        System::map(layout.size()).map_or(core::ptr::null_mut(), NonNull::as_ptr)
+    }
+
+    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
+        // SAFETY: the caller promises that `start` came from `alloc` with this layout.
+        unsafe { System::unmap(start, layout.size()) };
+    }
+}
+
+/// Hands out small zeroed objects that are never freed: a slow path may be reading them at any time.
+#[derive(Debug, Default)]
+pub struct Arena {
+    next: usize,
+    end: usize,
+}
+
+impl Arena {
+    /// An arena without memory.
+    pub const fn new() -> Self {
+        Self { next: 0, end: 0 }
+    }
+
+    /// Room for a `T`, zeroed, or `None` when the system gives no memory.
+    pub fn take<T>(&mut self) -> Option<NonNull<T>> {
+        const { assert!(size_of::<T>() <= CHUNK && align_of::<T>() <= PAGE) };
+        let mut start = self.next.next_multiple_of(align_of::<T>());
+        if start == 0 || start + size_of::<T>() > self.end {
+            start = System::map(CHUNK)?.as_ptr() as usize;
+            self.end = start + CHUNK;
+        }
+        self.next = start + size_of::<T>();
+        NonNull::new(start as *mut T)
+    }
+}

@@ -1,0 +1,291 @@
+//! How a site is patched, and why no thread can make a wrong call meanwhile.
+//!
+//! One rule carries everything: **a byte of code is written only while no thread can execute it, and a
+//! branch becomes reachable only through a store to data.** Every patched branch `J` stands behind a gate:
+//!
+//! ```text
+//!        before                     after
+//!   G:   cmp  slot(%rip), %r10      cmp  slot(%rip), %r10       slot is data, aligned, 8 bytes
+//!        jne  past                  jne  past
+//!   J:   jmp  slow  (or call)       jmp  T                      4 bytes of code
+//! ```
+//!
+//! 1. `slot` is [`NEVER`] from the start and has not been anything else, so no thread is at `J`, nor between
+//!    `G` and `J`, nor can one get there (a signal handler, a preempted thread and a forked child included).
+//! 2. The displacement of `J` is written. How the system writes it, in what pieces, is of no consequence.
+//! 3. [`Port::sync_cores`]: every core discards what it had fetched or decoded of `J`.
+//! 4. `slot := T`, with release order. A thread whose compare loads `T` (and has `T` in `r10`) runs `J` as
+//!    written in step 2, since its core has been synchronised after that; any other thread goes past.
+//!
+//! So a thread at `J` always holds `T`, whatever happens later: the slot may go back to `NEVER` and to `T`
+//! again at any time, because `J` is **written once** and keeps leading to `T`. Another target gets another
+//! branch: the chain, whose links are of the same shape and are opened in the same way.
+//!
+//! Pairs: the release store of step 4 pairs with the load of the compare in the program's code (x86 keeps
+//! loads in order, and a dependent branch is not retired before its load); `sync_cores` pairs with the
+//! serialising instruction that it runs on every other core. `stress.rs` in the test suite attacks this with
+//! threads that call the sites while they are patched; `patch_protocol` walks through all interleavings.
+
+use crate::layout::{COMPARE_OPCODE, Cell, GATE_CHAIN, NEVER, STUB_CHAIN_JUMP};
+use crate::memory::Arena;
+use crate::policy::{Refusal, WAYS};
+use crate::port::{CodeWriter, Port, System};
+use crate::record::Record;
+use crate::site::{Image, Site};
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// Opcodes of direct branches with a 32-bit displacement.
+const CALL: u8 = 0xe8;
+const JMP: u8 = 0xe9;
+/// `jne` over the jump behind it.
+const JNE_OVER_JMP: [u8; 2] = [0x75, 5];
+/// Bytes of a direct branch.
+const BRANCH_SIZE: usize = 5;
+
+/// Links of a chain: the inline branch is the target that is missing.
+pub const LINKS: usize = WAYS - 1;
+/// Bytes of one link: compare, short branch, jump.
+const LINK_SIZE: usize = 7 + JNE_OVER_JMP.len() + BRANCH_SIZE;
+/// Bytes of a chain's code: its links, and the jump to the slow path.
+const BODY_SIZE: usize = LINKS * LINK_SIZE + BRANCH_SIZE;
+/// Distance between the bodies of two chains.
+const BODY_STRIDE: usize = 128;
+/// Distance between the slots of two chains.
+const SLOTS_STRIDE: usize = 64;
+/// Bodies in one mapping.
+const BODIES: usize = 128;
+
+const _: () = assert!(BODY_SIZE <= BODY_STRIDE && LINKS * 8 <= SLOTS_STRIDE);
+
+/// The further targets of a site.
+#[derive(Debug)]
+pub struct Chain {
+    /// Address of the body's code.
+    body: usize,
+    /// Address of the slots, one for each link.
+    slots: usize,
+    /// Links in use.
+    used: usize,
+}
+
+impl Chain {
+    fn slot(&self, link: usize) -> &AtomicU64 {
+        // SAFETY: `slots` is memory for LINKS slots that is never unmapped; `used` and with it `link` stay
+        // below LINKS.
+        unsafe { &*((self.slots + link * 8) as *const AtomicU64) }
+    }
+
+    fn jump(&self, link: usize) -> usize {
+        self.body + link * LINK_SIZE + 7 + JNE_OVER_JMP.len()
+    }
+}
+
+/// Memory for chains, near the image.
+#[derive(Debug, Default)]
+pub struct Bodies {
+    next: usize,
+    left: usize,
+}
+
+impl Bodies {
+    /// No memory yet.
+    pub const fn new() -> Self {
+        Self { next: 0, left: 0 }
+    }
+
+    /// Addresses for a body and its slots.
+    fn take(&mut self, image: &Image) -> Result<(usize, usize), Refusal> {
+        if self.left == 0 {
+            let around = image.text.start.min(image.data.start)..image.text.end.max(image.data.end);
+            let start = System::map_code(around, BODIES * BODY_STRIDE, BODIES * SLOTS_STRIDE);
+            self.next = start.ok_or(Refusal::Memory)?.as_ptr() as usize;
+            self.left = BODIES;
+        }
+        let (body, slots) = (self.next, self.next + BODIES * BODY_STRIDE - (BODIES - self.left) * BODY_STRIDE);
+        let slots = slots + (BODIES - self.left) * SLOTS_STRIDE;
+        self.next += BODY_STRIDE;
+        self.left -= 1;
+        Ok((body, slots))
+    }
+}
+
+/// Gives a site its inline target. See the protocol above; the slot is the cell.
+///
+/// # Errors
+/// Why nothing was promoted. The site goes on as before.
+///
+/// # Safety
+/// The caller holds the runtime's lock, and no earlier call for this cell has succeeded.
+pub unsafe fn promote(
+    image: &Image,
+    copies: impl Iterator<Item = Site>,
+    cell: &Cell,
+    target: u64,
+) -> Result<(), Refusal> {
+    if cell.hot.load(Ordering::Relaxed) != NEVER {
+        return Err(Refusal::Bytes);
+    }
+    let mut writer = System::open_code()?;
+    let mut written = 0;
+    let mut refusal = Refusal::Table;
+    for site in copies {
+        // A copy that cannot be patched keeps calling its stub, which is right for every target.
+        let result = image.check(&site).and_then(|()| {
+            let emitted = site.emitted_hot_target();
+            let branch = image.hot_branch(&site, emitted)?;
+            // SAFETY: the hot branch stands behind the compare with the cell, which has been NEVER so far.
+            unsafe { write_branch(&mut writer, branch, emitted, target) }
+        });
+        match result {
+            Ok(()) => written += 1,
+            Err(why) => refusal = why,
+        }
+    }
+    if written == 0 {
+        return Err(refusal);
+    }
+    System::sync_cores()?;
+    // Release: pairs with the load of the site's compare.
+    cell.hot.store(target, Ordering::Release);
+    Ok(())
+}
+
+/// Gives a site one more target in its chain, and the chain itself if it has none.
+///
+/// # Errors
+/// Why it was not. The site goes on as before.
+///
+/// # Safety
+/// The caller holds the runtime's lock. `site` is a row of the record's cell.
+pub unsafe fn extend(
+    image: &Image,
+    site: &Site,
+    record: &Record,
+    target: u64,
+    arena: &mut Arena,
+    bodies: &mut Bodies,
+) -> Result<(), Refusal> {
+    image.check(site)?;
+    let mut writer = System::open_code()?;
+    let old = NonNull::new(record.chain.load(Ordering::Relaxed));
+    let mut chain = match old {
+        Some(chain) => chain,
+        None => {
+            let (body, slots) = bodies.take(image)?;
+            let chain: NonNull<Chain> = arena.take().ok_or(Refusal::Memory)?;
+            // SAFETY: the arena just gave this memory to nobody else.
+            unsafe { chain.write(Chain { body, slots, used: 0 }) };
+            // SAFETY: as above; nothing refers to the body yet, so no thread can execute it.
+            unsafe { write_body(&mut writer, chain.as_ref(), site.stub_hot())? };
+            chain
+        }
+    };
+    // SAFETY: chains are only touched under the runtime's lock, which the caller holds.
+    let chain = unsafe { chain.as_mut() };
+    if chain.used == LINKS {
+        return Err(Refusal::Memory);
+    }
+    // SAFETY: the link's slot is NEVER, and was from the start.
+    unsafe { write_branch(&mut writer, chain.jump(chain.used), site.stub_hot(), target)? };
+    if old.is_none() {
+        // SAFETY: the jump stands behind the gate's chain bit, which is set below for the first time.
+        unsafe {
+            write_branch(&mut writer, site.stub_cold() + STUB_CHAIN_JUMP, site.stub_hot(), chain.body as u64)?;
+        }
+    }
+    System::sync_cores()?;
+    // Release: pairs with the load of the link's compare.
+    chain.slot(chain.used).store(target, Ordering::Release);
+    chain.used += 1;
+    record.chain.store(chain, Ordering::Relaxed);
+    // SAFETY: a record's cell outlives it.
+    let cell = unsafe { &*record.cell.load(Ordering::Relaxed) };
+    // Release: pairs with the load of the stub's gate test.
+    cell.gate.fetch_or(GATE_CHAIN, Ordering::Release);
+    Ok(())
+}
+
+/// Whether a direct branch anywhere in `image`, or in a chain near it, can reach `target`.
+pub fn reaches(image: &Image, target: u64) -> bool {
+    /// Chains lie within this distance of the image.
+    const NEAR: u64 = 1 << 28;
+    let reach = i32::MAX as u64 - NEAR;
+    let (start, end) = (image.text.start as u64, image.text.end as u64);
+    target.abs_diff(start) < reach && target.abs_diff(end) < reach
+}
+
+/// Writes the links, all of them to the slow path, and the jump behind them; and the slots, all NEVER.
+///
+/// # Safety
+/// Nobody can execute the body.
+unsafe fn write_body(
+    writer: &mut <System as Port>::CodeWriter,
+    chain: &Chain,
+    slow: usize,
+) -> Result<(), Refusal> {
+    let mut code = [0u8; BODY_SIZE];
+    let mut at = 0;
+    let mut put = |bytes: &[u8]| {
+        code[at..at + bytes.len()].copy_from_slice(bytes);
+        at += bytes.len();
+    };
+    for link in 0..LINKS {
+        chain.slot(link).store(NEVER, Ordering::Relaxed);
+        let start = chain.body + link * LINK_SIZE;
+        put(&COMPARE_OPCODE);
+        put(&displacement(start + 7, chain.slots + link * 8)?.to_le_bytes());
+        put(&JNE_OVER_JMP);
+        put(&[JMP]);
+        put(&displacement(chain.jump(link) + BRANCH_SIZE, slow)?.to_le_bytes());
+    }
+    let end = chain.body + LINKS * LINK_SIZE;
+    put(&[JMP]);
+    put(&displacement(end + BRANCH_SIZE, slow)?.to_le_bytes());
+    // SAFETY: the caller's promise.
+    unsafe { writer.write(chain.body, &code) }
+}
+
+/// Retargets the direct branch at `at` from `old` to `new`:
+///
+/// ```text
+/// before: e8|e9 <old>        after: e8|e9 <new>
+/// ```
+///
+/// # Safety
+/// No thread can execute the branch until the cores have been synchronised.
+unsafe fn write_branch(
+    writer: &mut <System as Port>::CodeWriter,
+    at: usize,
+    old: usize,
+    new: u64,
+) -> Result<(), Refusal> {
+    let from = at + BRANCH_SIZE;
+    let is = code_at(at);
+    if !matches!(is[0], CALL | JMP) {
+        return Err(Refusal::Bytes);
+    }
+    let leads_to = from.wrapping_add_signed(i32::from_le_bytes([is[1], is[2], is[3], is[4]]) as isize);
+    let new = usize::try_from(new).map_err(|_| Refusal::OutOfReach)?;
+    // The new target may be there already: an earlier try that failed after this write.
+    if leads_to != old && leads_to != new {
+        return Err(Refusal::Bytes);
+    }
+    let bytes = displacement(from, new)?.to_le_bytes();
+    // SAFETY: the caller's promise.
+    unsafe { writer.write(at + 1, &bytes)? };
+    if code_at(at)[1..] != bytes {
+        return Err(Refusal::Write);
+    }
+    Ok(())
+}
+
+fn displacement(from: usize, to: usize) -> Result<i32, Refusal> {
+    i32::try_from((to as i64).wrapping_sub(from as i64)).map_err(|_| Refusal::OutOfReach)
+}
+
+fn code_at(at: usize) -> [u8; BRANCH_SIZE] {
+    // SAFETY: `at` is a branch of the image or of a chain, found by decoding or made here. Volatile: the
+    // bytes change behind the compiler's back.
+    unsafe { core::ptr::read_volatile(at as *const [u8; BRANCH_SIZE]) }
+}

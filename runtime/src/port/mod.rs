@@ -1,0 +1,54 @@
+//! What the core needs from the system below it. This file chooses the port; nothing else asks which one it
+//! is.
+
+use crate::policy::Refusal;
+use core::ptr::NonNull;
+
+pub mod user;
+
+/// The port that this build is for.
+pub type System = user::User;
+
+/// A system that relpolines can run on.
+pub trait Port {
+    /// Writes code while it is open.
+    type CodeWriter: CodeWriter;
+
+    /// Zeroed memory for data, or `None`. Callable in a signal handler.
+    fn map(length: usize) -> Option<NonNull<u8>>;
+
+    /// Gives memory back.
+    ///
+    /// # Safety
+    /// `start` and `length` are those of a call of [`Port::map`], and nobody uses the memory any more.
+    unsafe fn unmap(start: *mut u8, length: usize);
+
+    /// Memory for code and, behind it, for its data, as close below `image` as there is room. The code part
+    /// can be executed and is written with a [`CodeWriter`] alone; it is filled with traps.
+    fn map_code(image: core::ops::Range<usize>, code: usize, data: usize) -> Option<NonNull<u8>>;
+
+    /// Opens the code of this process for writing.
+    ///
+    /// # Errors
+    /// [`Refusal::Write`]
+    fn open_code() -> Result<Self::CodeWriter, Refusal>;
+
+    /// Returns when every core that runs this program has discarded what it fetched of its code before the
+    /// call, and every core that does not will do so before it runs the program again.
+    ///
+    /// # Errors
+    /// [`Refusal::Sync`]
+    fn sync_cores() -> Result<(), Refusal>;
+}
+
+/// Writes code that nobody can be executing.
+pub trait CodeWriter {
+    /// Writes `bytes` at `address`.
+    ///
+    /// # Errors
+    /// [`Refusal::Write`]; some of the bytes may have been written.
+    ///
+    /// # Safety
+    /// No thread executes any of the bytes until [`Port::sync_cores`] has returned.
+    unsafe fn write(&mut self, address: usize, bytes: &[u8]) -> Result<(), Refusal>;
+}

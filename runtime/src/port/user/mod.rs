@@ -1,0 +1,148 @@
+//! The port for Linux programs in user space, on x86-64. It uses no function of the C library: it runs before
+//! the library is ready, inside its functions, and in static programs that have none.
+
+pub mod image;
+mod slow_path;
+pub mod start;
+pub mod sys;
+
+use super::{CodeWriter, Port};
+use crate::policy::Refusal;
+use core::ops::Range;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+
+/// Distance between the addresses that are tried for code near an image.
+const STEP: usize = 64 * 1024;
+/// How many are tried.
+const TRIES: usize = 2048;
+/// `int3`: what memory for code is filled with.
+const TRAP: u8 = 0xcc;
+
+/// Linux in user space.
+#[derive(Debug)]
+pub struct User;
+
+impl Port for User {
+    type CodeWriter = MemFile;
+
+    fn map(length: usize) -> Option<NonNull<u8>> {
+        sys::map(length)
+    }
+
+    unsafe fn unmap(start: *mut u8, length: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { sys::unmap(start, length) }
+    }
+
+    fn map_code(image: Range<usize>, code: usize, data: usize) -> Option<NonNull<u8>> {
+        // Below the image: above an executable grows its heap.
+        let highest = (image.start & !(STEP - 1)).checked_sub((code + data).next_multiple_of(STEP))?;
+        let start = (0..TRIES)
+            .map_while(|step| highest.checked_sub(step * STEP).filter(|&address| address >= STEP))
+            .find_map(|address| sys::map_at(address, code + data))?;
+        // SAFETY: the mapping is new and writable, and nobody knows it yet.
+        unsafe { core::ptr::write_bytes(start.as_ptr(), TRAP, code) };
+        if sys::protect_code(start, code) {
+            return Some(start);
+        }
+        // SAFETY: as above.
+        unsafe { sys::unmap(start.as_ptr(), code + data) };
+        None
+    }
+
+    fn open_code() -> Result<MemFile, Refusal> {
+        sys::open(c"/proc/self/mem", libc::O_RDWR).map(|fd| MemFile { fd }).map_err(|_| Refusal::Write)
+    }
+
+    fn sync_cores() -> Result<(), Refusal> {
+        if sys::membarrier(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE) {
+            return Ok(());
+        }
+        // Not registered yet.
+        let synced = sys::membarrier(libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE)
+            && sys::membarrier(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE);
+        if synced { Ok(()) } else { Err(Refusal::Sync) }
+    }
+}
+
+/// `/proc/self/mem`: writes to private pages whatever their protection, so that no page of code is ever
+/// writable. The first write to a page of a file makes it the process's own.
+#[derive(Debug)]
+pub struct MemFile {
+    fd: i32,
+}
+
+impl CodeWriter for MemFile {
+    unsafe fn write(&mut self, address: usize, bytes: &[u8]) -> Result<(), Refusal> {
+        if sys::write_at(self.fd, bytes, address) == Ok(bytes.len()) { Ok(()) } else { Err(Refusal::Write) }
+    }
+}
+
+impl Drop for MemFile {
+    fn drop(&mut self) {
+        sys::close(self.fd);
+    }
+}
+
+/// The lock of the runtime, in a page that the kernel wipes in a forked child: a lock that another thread of
+/// the parent held must not stay held for ever in the child. `vfork` shares the page, and so the lock.
+#[derive(Debug)]
+pub struct Lock {
+    page: AtomicPtr<LockPage>,
+    /// Survives a fork: whether the lock was held, that is, whether what it guards may be half done.
+    busy: AtomicBool,
+}
+
+#[repr(C)]
+#[derive(Debug)]
+struct LockPage {
+    held: AtomicU32,
+    /// 1 once this process has taken the lock; 0 again in a child.
+    known: AtomicU32,
+}
+
+/// The lock, held.
+#[derive(Debug)]
+pub struct Guard<'a> {
+    lock: &'a Lock,
+    page: &'a LockPage,
+    /// The process was forked while another thread held the lock.
+    pub interrupted: bool,
+}
+
+impl Lock {
+    /// A lock that cannot be taken until it is [`Lock::prepare`]d.
+    pub const fn new() -> Self {
+        Self { page: AtomicPtr::new(core::ptr::null_mut()), busy: AtomicBool::new(false) }
+    }
+
+    /// Maps the lock's page. Without it the lock is never taken, and nothing is ever patched.
+    pub fn prepare(&self) -> bool {
+        let Some(page) = sys::map(size_of::<LockPage>()) else { return false };
+        if !sys::wipe_on_fork(page, size_of::<LockPage>()) {
+            return false;
+        }
+        self.page.store(page.as_ptr().cast(), Ordering::Release);
+        true
+    }
+
+    /// Takes the lock if it is free. Never waits: the holder may be the code that a signal interrupted.
+    pub fn try_lock(&self) -> Option<Guard<'_>> {
+        // SAFETY: the page is never unmapped, and zeroed memory is a valid page.
+        let page = unsafe { self.page.load(Ordering::Acquire).as_ref() }?;
+        // Acquire: pairs with the release of Guard::drop.
+        page.held.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).ok()?;
+        let first = page.known.swap(1, Ordering::Relaxed) == 0;
+        let interrupted = self.busy.swap(true, Ordering::Relaxed) && first;
+        Some(Guard { lock: self, page, interrupted })
+    }
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        self.lock.busy.store(false, Ordering::Relaxed);
+        // Release: pairs with the acquire of Lock::try_lock.
+        self.page.held.store(0, Ordering::Release);
+    }
+}

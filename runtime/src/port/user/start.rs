@@ -1,0 +1,162 @@
+//! Start and end of the program.
+
+use super::{image, slow_path, sys};
+use crate::options::{self, Mode, Options};
+use crate::runtime::Runtime;
+use crate::stats::{self, Out};
+use core::arch::global_asm;
+use core::ffi::{CStr, c_char};
+use core::sync::atomic::{AtomicBool, Ordering};
+
+/// The runtime of the executable or shared object that this copy was linked into.
+pub static RUNTIME: Runtime = Runtime::new();
+
+/// Set once the options have been read: `OPTIONS` is not written any more.
+static STARTED: AtomicBool = AtomicBool::new(false);
+static mut OPTIONS: Options<'static> =
+    Options { mode: Mode::On, stats: None, help: false, verbose: false };
+
+/// Among the first constructors: the program's own may make many calls.
+#[used]
+#[unsafe(link_section = ".init_array.00101")]
+static CONSTRUCTOR: extern "C" fn() = start;
+
+/// Among the last destructors, for the same reason.
+#[used]
+#[unsafe(link_section = ".fini_array.00101")]
+static DESTRUCTOR: extern "C" fn() = end;
+
+// The C library's variable, if the program has a C library.
+global_asm!(
+    r#"
+    .text
+    .weak environ
+    .globl __relpoline_environ
+    .hidden __relpoline_environ
+    .type __relpoline_environ,@function
+__relpoline_environ:
+    mov environ@GOTPCREL(%rip), %rax
+    test %rax, %rax
+    jz 1f
+    mov (%rax), %rax
+1:  ret
+    .size __relpoline_environ, . - __relpoline_environ
+"#,
+    options(att_syntax)
+);
+
+unsafe extern "C" {
+    fn __relpoline_environ() -> *const *const c_char;
+}
+
+extern "C" fn start() {
+    if STARTED.load(Ordering::Relaxed) {
+        return;
+    }
+    let options = read_options();
+    // SAFETY: `STARTED` is not set yet, so nobody reads; constructors run on one thread.
+    unsafe { OPTIONS = options };
+    STARTED.store(true, Ordering::Release);
+    RUNTIME.open(image::own(), options.mode);
+    slow_path::enable();
+}
+
+extern "C" fn end() {
+    if !STARTED.load(Ordering::Acquire) {
+        return;
+    }
+    // SAFETY: not written after STARTED was set.
+    let options = unsafe { OPTIONS };
+    let Some(image) = RUNTIME.image() else {
+        if options.verbose || options.stats.is_some() {
+            complain(&[b"the site table or the program headers are damaged: nothing was patched (expected a section \
+                         relpoline_sites of whole entries); link the program again"]);
+        }
+        return;
+    };
+    if options.verbose {
+        stats::explain(&RUNTIME, image);
+    }
+    let Some(path) = options.stats else { return };
+    let mut name = [0u8; 4096];
+    let name = stats::expand_path(path, sys::process_id(), &mut name);
+    match name.ok_or(libc::ENAMETOOLONG).and_then(|name| stats::write(&RUNTIME, image, name)) {
+        Ok(()) => {}
+        Err(error) => complain(&[
+            b"cannot write statistics to ",
+            path,
+            b": ",
+            reason(error),
+            b"; name a writable file: RELPOLINE_OPTIONS=stats=FILE",
+        ]),
+    }
+}
+
+fn read_options() -> Options<'static> {
+    let Some(text) = variable(b"RELPOLINE_OPTIONS=") else { return Options::default() };
+    // A program with borrowed rights must not write files that its caller names.
+    if sys::has_borrowed_rights() {
+        return Options::default();
+    }
+    let options = options::parse(text, |error| {
+        let expected = error.expected.unwrap_or("mode=, stats=, verbose= or help=");
+        complain(&[
+            b"RELPOLINE_OPTIONS: '",
+            error.item,
+            b"' is not an option, expected ",
+            expected.as_bytes(),
+            b"; RELPOLINE_OPTIONS=help=1 lists all",
+        ]);
+    });
+    if options.help {
+        let mut out = Out::new(2);
+        out.text("RELPOLINE_OPTIONS=\"key=value:key=value\"\n");
+        for (key, values, meaning) in options::TABLE {
+            out.text("  ").text(key).text("=").text(values).text("\n      ").text(meaning).text("\n");
+        }
+        let _ = out.finish();
+    }
+    options
+}
+
+fn variable(prefix: &[u8]) -> Option<&'static [u8]> {
+    // SAFETY: the assembly above.
+    let mut entry = unsafe { __relpoline_environ() };
+    while !entry.is_null() {
+        // SAFETY: the environment is a list of strings that ends with a null pointer.
+        let text = unsafe { entry.read() };
+        if text.is_null() {
+            break;
+        }
+        // SAFETY: as above. The program may change its environment later; the strings of its start stay.
+        let text = unsafe { CStr::from_ptr(text) }.to_bytes();
+        if let Some(value) = text.strip_prefix(prefix) {
+            return Some(value);
+        }
+        // SAFETY: not at the end yet.
+        entry = unsafe { entry.add(1) };
+    }
+    None
+}
+
+fn complain(parts: &[&[u8]]) {
+    let mut out = Out::new(2);
+    out.text("relpoline: error: ");
+    for part in parts {
+        out.bytes(part);
+    }
+    out.text("\n");
+    let _ = out.finish();
+}
+
+fn reason(error: i32) -> &'static [u8] {
+    match error {
+        libc::EACCES | libc::EPERM => b"permission denied",
+        libc::ENOENT => b"no such directory",
+        libc::EISDIR => b"it is a directory",
+        libc::EROFS => b"read-only file system",
+        libc::ENOSPC => b"no space left",
+        libc::ENAMETOOLONG => b"the name is too long",
+        _ => b"the system refused",
+    }
+}

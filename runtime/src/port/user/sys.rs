@@ -1,0 +1,170 @@
+//! System calls. None of them touches `errno`.
+
+use core::arch::asm;
+use core::ffi::CStr;
+use core::ptr::NonNull;
+
+/// # Safety
+/// As for the system call.
+unsafe fn syscall(number: i64, arguments: [usize; 6]) -> Result<usize, i32> {
+    let result: isize;
+    // SAFETY: the kernel preserves every register but rax, rcx and r11; the rest is the caller's promise.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number as isize => result,
+            in("rdi") arguments[0],
+            in("rsi") arguments[1],
+            in("rdx") arguments[2],
+            in("r10") arguments[3],
+            in("r8") arguments[4],
+            in("r9") arguments[5],
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    if (-4095..0).contains(&result) { Err(-result as i32) } else { Ok(result as usize) }
+}
+
+fn map_with(address: usize, length: usize, flags: i32) -> Option<NonNull<u8>> {
+    let protection = (libc::PROT_READ | libc::PROT_WRITE) as usize;
+    let flags = (flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as usize;
+    // SAFETY: a new mapping; MAP_FIXED, which could replace another one, is not among the flags.
+    let start = unsafe { syscall(libc::SYS_mmap, [address, length, protection, flags, usize::MAX, 0]) }.ok()?;
+    NonNull::new(start as *mut u8)
+}
+
+/// Maps zeroed memory.
+pub fn map(length: usize) -> Option<NonNull<u8>> {
+    map_with(0, length, 0)
+}
+
+/// Maps zeroed memory at `address`, or nothing.
+pub fn map_at(address: usize, length: usize) -> Option<NonNull<u8>> {
+    let start = map_with(address, length, libc::MAP_FIXED_NOREPLACE)?;
+    if start.as_ptr() as usize == address {
+        return Some(start);
+    }
+    // Kernels before 4.17 take the address for a hint.
+    // SAFETY: the mapping was just made.
+    unsafe { unmap(start.as_ptr(), length) };
+    None
+}
+
+/// Maps a file for reading. Returns its bytes, which stay mapped.
+pub fn map_file(path: &CStr) -> Option<&'static [u8]> {
+    let fd = open(path, libc::O_RDONLY).ok()?;
+    // SAFETY: lseek on a descriptor of ours.
+    let length = unsafe { syscall(libc::SYS_lseek, [fd as usize, 0, libc::SEEK_END as usize, 0, 0, 0]) };
+    let start = length.ok().filter(|&length| length > 0).and_then(|length| {
+        let (protection, flags) = (libc::PROT_READ as usize, libc::MAP_PRIVATE as usize);
+        // SAFETY: a new mapping.
+        unsafe { syscall(libc::SYS_mmap, [0, length, protection, flags, fd as usize, 0]) }
+            .ok()
+            .map(|start| (start, length))
+    });
+    close(fd);
+    // SAFETY: the mapping was just made and is never removed.
+    start.map(|(start, length)| unsafe { core::slice::from_raw_parts(start as *const u8, length) })
+}
+
+/// # Safety
+/// Nobody uses the mapping any more.
+pub unsafe fn unmap(start: *mut u8, length: usize) {
+    // SAFETY: the caller's promise.
+    let _ = unsafe { syscall(libc::SYS_munmap, [start as usize, length, 0, 0, 0, 0]) };
+}
+
+/// Makes a new mapping executable and no longer writable.
+pub fn protect_code(start: NonNull<u8>, length: usize) -> bool {
+    let protection = (libc::PROT_READ | libc::PROT_EXEC) as usize;
+    // SAFETY: the memory is the caller's own.
+    unsafe { syscall(libc::SYS_mprotect, [start.as_ptr() as usize, length, protection, 0, 0, 0]) }.is_ok()
+}
+
+/// Has the kernel zero the memory in forked children.
+pub fn wipe_on_fork(start: NonNull<u8>, length: usize) -> bool {
+    let length = length.next_multiple_of(4096);
+    let advice = libc::MADV_WIPEONFORK as usize;
+    // SAFETY: advice on memory that is the caller's own.
+    unsafe { syscall(libc::SYS_madvise, [start.as_ptr() as usize, length, advice, 0, 0, 0]) }.is_ok()
+}
+
+/// Opens a file, `O_CLOEXEC`.
+///
+/// # Errors
+/// The error number.
+pub fn open(path: &CStr, flags: i32) -> Result<i32, i32> {
+    let flags = (flags | libc::O_CLOEXEC) as usize;
+    let at = libc::AT_FDCWD as isize as usize;
+    // SAFETY: `path` ends with a NUL.
+    unsafe { syscall(libc::SYS_openat, [at, path.as_ptr() as usize, flags, 0o666, 0, 0]) }.map(|fd| fd as i32)
+}
+
+/// Closes a descriptor.
+pub fn close(fd: i32) {
+    // SAFETY: a descriptor that the caller opened.
+    let _ = unsafe { syscall(libc::SYS_close, [fd as usize, 0, 0, 0, 0, 0]) };
+}
+
+/// Reads from a descriptor.
+///
+/// # Errors
+/// The error number.
+pub fn read(fd: i32, bytes: &mut [u8]) -> Result<usize, i32> {
+    // SAFETY: the slice is writable.
+    unsafe { syscall(libc::SYS_read, [fd as usize, bytes.as_mut_ptr() as usize, bytes.len(), 0, 0, 0]) }
+}
+
+/// Writes to a descriptor.
+///
+/// # Errors
+/// The error number.
+pub fn write(fd: i32, bytes: &[u8]) -> Result<usize, i32> {
+    // SAFETY: the slice is readable.
+    unsafe { syscall(libc::SYS_write, [fd as usize, bytes.as_ptr() as usize, bytes.len(), 0, 0, 0]) }
+}
+
+/// Writes to a descriptor at an offset.
+///
+/// # Errors
+/// The error number.
+pub fn write_at(fd: i32, bytes: &[u8], offset: usize) -> Result<usize, i32> {
+    // SAFETY: the slice is readable.
+    unsafe { syscall(libc::SYS_pwrite64, [fd as usize, bytes.as_ptr() as usize, bytes.len(), offset, 0, 0]) }
+}
+
+/// `membarrier`; whether it succeeded.
+pub fn membarrier(command: i32) -> bool {
+    // SAFETY: no memory is passed.
+    unsafe { syscall(libc::SYS_membarrier, [command as usize, 0, 0, 0, 0, 0]) }.is_ok()
+}
+
+/// Process id.
+pub fn process_id() -> u32 {
+    // SAFETY: no memory is passed.
+    unsafe { syscall(libc::SYS_getpid, [0; 6]) }.map_or(0, |pid| pid as u32)
+}
+
+/// Whether the program runs with the rights of another user or group than the caller's.
+pub fn has_borrowed_rights() -> bool {
+    let id = |number| {
+        // SAFETY: no memory is passed.
+        unsafe { syscall(number, [0; 6]) }
+    };
+    id(libc::SYS_getuid) != id(libc::SYS_geteuid)
+        || id(libc::SYS_getgid) != id(libc::SYS_getegid)
+        || at_secure().unwrap_or(false)
+}
+
+/// `AT_SECURE`, which also knows of file capabilities and security modules.
+fn at_secure() -> Option<bool> {
+    const AT_SECURE: usize = 23;
+    let fd = open(c"/proc/self/auxv", libc::O_RDONLY).ok()?;
+    let mut bytes = [0u8; 1024];
+    let length = read(fd, &mut bytes);
+    close(fd);
+    let word = |at: usize| Some(usize::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+    (0..length.ok()?).step_by(16).find(|&at| word(at) == Some(AT_SECURE)).and_then(|at| word(at + 8)).map(|v| v != 0)
+}

@@ -1,0 +1,105 @@
+//! What a site's slow path has counted. The slow path is assembly (`port::user::slow_path`) and writes
+//! `targets` and `counts` with plain stores: threads that count at the same time may lose a count, and a way
+//! may hold the target of one thread and the count of another. Both only blur the statistics: a target is
+//! compared with at every call before it is used.
+
+use crate::layout::Cell;
+use crate::policy::{Refusal, State, WAYS};
+use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU8, AtomicU64, Ordering};
+
+/// Alignment of records. The lowest bits of a record's address are free for the gate's flags, and no two
+/// sites share a cache line.
+pub const ALIGN: usize = 256;
+
+/// Offset of [`Record::counts`], for the slow path.
+pub const COUNTS: usize = 64;
+
+/// The learning record of a site that has run. Zeroed memory is a valid one.
+#[repr(C, align(256))]
+#[derive(Debug)]
+pub struct Record {
+    /// Targets seen, 0 where free.
+    pub targets: [AtomicU64; WAYS],
+    /// Calls seen with each, counted up from minus the limit; the last is for targets that found no way free.
+    pub counts: [AtomicI32; WAYS + 1],
+    /// Limit that the counts started from.
+    pub limit: AtomicI32,
+    /// [`State`].
+    pub state: AtomicU8,
+    /// [`Refusal`].
+    pub refusal: AtomicU8,
+    /// Ways that have a direct branch, a bit for each.
+    pub placed: AtomicU8,
+    /// Calls harvested from `counts` since the record was made.
+    pub totals: [AtomicU64; WAYS + 1],
+    /// Calls counted while learning.
+    pub learned_calls: AtomicU64,
+    /// Calls counted since the site was promoted.
+    pub misses: AtomicU64,
+    /// The site's cell.
+    pub cell: AtomicPtr<Cell>,
+    /// The record made before this one.
+    pub next: AtomicPtr<Record>,
+    /// Further targets: the chain's slots and how many are in use.
+    pub chain: AtomicPtr<crate::patch::Chain>,
+}
+
+const _: () = {
+    assert!(core::mem::offset_of!(Record, targets) == 0);
+    assert!(core::mem::offset_of!(Record, counts) == COUNTS);
+    assert!(align_of::<Record>() == ALIGN && size_of::<Record>() == ALIGN);
+};
+
+impl Record {
+    /// State of the site.
+    pub fn state(&self) -> State {
+        State::from_number(self.state.load(Ordering::Relaxed))
+    }
+
+    /// Why the site stays on the retpoline, if it does.
+    pub fn refusal(&self) -> Refusal {
+        Refusal::from_number(self.refusal.load(Ordering::Relaxed))
+    }
+
+    /// Starts counting anew, so that the slow path reports after `limit` calls with one target.
+    pub fn arm(&self, limit: i32) {
+        self.limit.store(limit, Ordering::Relaxed);
+        for count in &self.counts {
+            count.store(-limit, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes the counts: adds them to the totals, arms the record with the same limit, and returns them.
+    pub fn harvest(&self) -> [u64; WAYS + 1] {
+        let limit = self.limit.load(Ordering::Relaxed);
+        let mut calls = [0; WAYS + 1];
+        for (way, count) in self.counts.iter().enumerate() {
+            let counted = count.swap(-limit, Ordering::Relaxed).saturating_add(limit).max(0) as u64;
+            calls[way] = counted;
+            self.totals[way].fetch_add(counted, Ordering::Relaxed);
+        }
+        let sum: u64 = calls.iter().sum();
+        let kind = if self.state() == State::Learning { &self.learned_calls } else { &self.misses };
+        kind.fetch_add(sum, Ordering::Relaxed);
+        calls
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_harvest_counts_from_the_limit_and_arms_again() {
+        // SAFETY: zeroed memory is a valid record.
+        let record: Record = unsafe { core::mem::zeroed() };
+        record.arm(64);
+        record.counts[0].fetch_add(64, Ordering::Relaxed);
+        record.counts[WAYS].fetch_add(3, Ordering::Relaxed);
+        let calls = record.harvest();
+        assert_eq!((calls[0], calls[1], calls[WAYS]), (64, 0, 3));
+        assert_eq!(record.harvest(), [0; WAYS + 1]);
+        assert_eq!(record.learned_calls.load(Ordering::Relaxed), 67);
+        assert_eq!(record.counts[0].load(Ordering::Relaxed), -64);
+    }
+}

@@ -1,0 +1,259 @@
+//! One runtime: the image it governs, the records of its sites, and what happens when a site's slow path has
+//! something to say.
+
+use crate::layout::{Cell, GATE_QUIET};
+use crate::memory::Arena;
+use crate::options::Mode;
+use crate::patch::{self, Bodies};
+use crate::policy::{self, COUNT_LIMIT, Decision, LEARN_LIMIT, MISS_LIMIT, Refusal, Seen, State, WAYS};
+use crate::port::user::Lock;
+use crate::record::Record;
+use crate::site::{Image, Index, Site};
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
+
+/// The state of one runtime.
+pub struct Runtime {
+    lock: Lock,
+    guarded: UnsafeCell<Guarded>,
+    image: UnsafeCell<Option<Image>>,
+    /// Set once `image` is.
+    open: AtomicBool,
+    mode: AtomicU8,
+    /// The newest record; each names the one before it.
+    records: AtomicPtr<Record>,
+    /// The record whose site is being patched. Survives a fork.
+    patching: AtomicPtr<Record>,
+    patches: AtomicU64,
+    failures: AtomicU64,
+}
+
+/// What only the holder of the lock touches.
+struct Guarded {
+    index: Index,
+    arena: Arena,
+    bodies: Bodies,
+}
+
+impl Guarded {
+    const fn new() -> Self {
+        Self { index: Index::new(), arena: Arena::new(), bodies: Bodies::new() }
+    }
+}
+
+// SAFETY: `guarded` is only touched by the holder of `lock`; `image` is written once, before `open` is set,
+// and only read after it; the rest is atomic.
+unsafe impl Sync for Runtime {}
+
+impl Runtime {
+    /// A runtime that does nothing until it is opened.
+    pub const fn new() -> Self {
+        Self {
+            lock: Lock::new(),
+            guarded: UnsafeCell::new(Guarded::new()),
+            image: UnsafeCell::new(None),
+            open: AtomicBool::new(false),
+            mode: AtomicU8::new(0),
+            records: AtomicPtr::new(core::ptr::null_mut()),
+            patching: AtomicPtr::new(core::ptr::null_mut()),
+            patches: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+        }
+    }
+
+    /// Starts to govern `image`. Call it once.
+    pub fn open(&self, image: Option<Image>, mode: Mode) {
+        // SAFETY: nobody reads the image before `open` is set, and this is the only call.
+        unsafe { *self.image.get() = image };
+        self.mode.store(mode as u8, Ordering::Relaxed);
+        self.lock.prepare();
+        // Release: pairs with the acquire of `image`.
+        self.open.store(true, Ordering::Release);
+    }
+
+    /// The image, once the runtime is open.
+    pub fn image(&self) -> Option<&Image> {
+        // Acquire: pairs with the release of `open`.
+        if !self.open.load(Ordering::Acquire) {
+            return None;
+        }
+        // SAFETY: not written any more.
+        unsafe { (*self.image.get()).as_ref() }
+    }
+
+    /// The mode that the runtime was opened in.
+    pub fn mode(&self) -> Mode {
+        match self.mode.load(Ordering::Relaxed) {
+            0 => Mode::On,
+            1 => Mode::Off,
+            _ => Mode::Count,
+        }
+    }
+
+    /// Records of the sites that have run, the newest first.
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        // SAFETY: records are published complete, with release order, and never freed.
+        let load = |record: &AtomicPtr<Record>| unsafe { record.load(Ordering::Acquire).as_ref() };
+        core::iter::successors(load(&self.records), move |record| load(&record.next))
+    }
+
+    /// Branches patched so far.
+    pub fn patches(&self) -> u64 {
+        self.patches.load(Ordering::Relaxed)
+    }
+
+    /// Sites and targets that were refused so far.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Gives a site its record. When it cannot be done now, the site's next call tries again.
+    pub fn first_call(&self, cell: &Cell) {
+        let Some(mut guarded) = self.lock() else { return };
+        if cell.gate.load(Ordering::Relaxed) != 0 {
+            return;
+        }
+        if self.mode() == Mode::Off {
+            cell.gate.store(GATE_QUIET, Ordering::Relaxed);
+            return;
+        }
+        let Some(record) = guarded.arena().take::<Record>() else { return };
+        // SAFETY: fresh zeroed memory, a valid record that nobody else knows.
+        let record = unsafe { record.as_ref() };
+        record.arm(if self.mode() == Mode::Count { COUNT_LIMIT } else { LEARN_LIMIT });
+        record.cell.store(core::ptr::from_ref(cell).cast_mut(), Ordering::Relaxed);
+        record.next.store(self.records.load(Ordering::Relaxed), Ordering::Relaxed);
+        let pointer = core::ptr::from_ref(record).cast_mut();
+        // Release: pairs with the acquire of `records`.
+        self.records.store(pointer, Ordering::Release);
+        // Release: the slow path follows the pointer, and the load depends on it.
+        cell.gate.store(pointer as usize, Ordering::Release);
+    }
+
+    /// Decides on a site, one of whose counts has reached its limit.
+    pub fn limit_reached(&self, record: &Record) {
+        let guarded = self.lock();
+        let calls = record.harvest();
+        if self.mode() == Mode::Count {
+            return;
+        }
+        let (Some(mut guarded), Some(image)) = (guarded, self.image()) else { return };
+        let placed = record.placed.load(Ordering::Relaxed);
+        let mut seen = [None; WAYS];
+        for (way, place) in seen.iter_mut().enumerate() {
+            let target = record.targets[way].load(Ordering::Relaxed);
+            if target != 0 {
+                *place = Some(Seen {
+                    way,
+                    calls: calls[way],
+                    placed: placed & 1 << way != 0,
+                    reachable: patch::reaches(image, target),
+                });
+            }
+        }
+        // Ways fill up from the first; a way that another thread has just claimed waits for the next time.
+        let known = seen.iter().position(Option::is_none).unwrap_or(WAYS);
+        let seen: [Seen; WAYS] = seen
+            .map(|target| target.unwrap_or(Seen { way: 0, calls: 0, placed: true, reachable: false }));
+        match policy::decide(&seen[..known], calls[WAYS]) {
+            Decision::Wait => {}
+            Decision::Promote { ways, count } => {
+                // Relaxed: only read after a fork, by the one thread that there is then.
+                self.patching.store(core::ptr::from_ref(record).cast_mut(), Ordering::Relaxed);
+                self.promote(guarded.get(), image, record, &ways[..count]);
+                self.patching.store(core::ptr::null_mut(), Ordering::Relaxed);
+            }
+            Decision::Quiet { because } => self.silence(record, because),
+        }
+    }
+
+    fn promote(&self, guarded: &mut Guarded, image: &Image, record: &Record, ways: &[usize]) {
+        // SAFETY: a record's cell outlives it.
+        let cell = unsafe { &*record.cell.load(Ordering::Relaxed) };
+        let address = core::ptr::from_ref(cell) as usize;
+        let Guarded { index, arena, bodies } = guarded;
+        for &way in ways {
+            let target = record.targets[way].load(Ordering::Relaxed);
+            let result = index.copies(image, address).and_then(|mut copies| {
+                if record.placed.load(Ordering::Relaxed) == 0 {
+                    // SAFETY: the lock is held; a call that succeeds marks the way as placed.
+                    return unsafe { patch::promote(image, copies, cell, target) };
+                }
+                let site = copies.next().ok_or(Refusal::Table)?;
+                // SAFETY: the lock is held.
+                unsafe { patch::extend(image, &site, record, target, arena, bodies) }
+            });
+            match result {
+                Ok(()) => {
+                    self.patches.fetch_add(1, Ordering::Relaxed);
+                    let placed = record.placed.fetch_or(1 << way, Ordering::Relaxed);
+                    let state = if placed == 0 { State::Monomorphic } else { State::Polymorphic };
+                    record.state.store(state as u8, Ordering::Relaxed);
+                }
+                Err(refusal) => {
+                    self.silence(record, refusal);
+                    return;
+                }
+            }
+        }
+        record.arm(MISS_LIMIT);
+    }
+
+    /// Stops counting: the site keeps the targets that it has.
+    fn silence(&self, record: &Record, because: Refusal) {
+        if because != Refusal::None {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+            record.refusal.store(because as u8, Ordering::Relaxed);
+        }
+        if record.placed.load(Ordering::Relaxed) == 0 {
+            record.state.store(State::Megamorphic as u8, Ordering::Relaxed);
+        }
+        // SAFETY: a record's cell outlives it.
+        let cell = unsafe { &*record.cell.load(Ordering::Relaxed) };
+        cell.gate.fetch_or(GATE_QUIET, Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> Option<Locked<'_>> {
+        let guard = self.lock.try_lock()?;
+        let mut locked = Locked { runtime: self, _guard: guard };
+        if locked._guard.interrupted {
+            // A fork caught another thread at work: what it did is forgotten rather than continued.
+            // SAFETY: the lock is held. The old value is not dropped: it may be half done.
+            unsafe { core::ptr::write(locked.get(), Guarded::new()) };
+            // SAFETY: records are never freed.
+            if let Some(record) = unsafe { self.patching.swap(core::ptr::null_mut(), Ordering::Relaxed).as_ref() } {
+                self.silence(record, Refusal::Fork);
+            }
+        }
+        Some(locked)
+    }
+}
+
+impl Default for Runtime {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The lock, held, and what it guards.
+struct Locked<'a> {
+    runtime: &'a Runtime,
+    _guard: crate::port::user::Guard<'a>,
+}
+
+impl Locked<'_> {
+    fn get(&mut self) -> &mut Guarded {
+        // SAFETY: the lock is held, and this borrow ends before the guard does.
+        unsafe { &mut *self.runtime.guarded.get() }
+    }
+
+    fn arena(&mut self) -> &mut Arena {
+        &mut self.get().arena
+    }
+}
+
+/// The rows of the site table that belong to a record, for reports.
+pub fn site_of(image: &Image, record: &Record) -> Option<Site> {
+    let cell = record.cell.load(Ordering::Relaxed) as usize;
+    image.sites().find(|site| site.cell() == cell)
+}

@@ -1,0 +1,212 @@
+//! The site table of one image (an executable or a shared object), and the branches in its code.
+
+use crate::decode::{self, Flow, MAX_LENGTH};
+use crate::layout::{COMPARE_OPCODE, Cell, Entry, Form, STUB_HOT, VERSION};
+use crate::policy::Refusal;
+use core::ffi::CStr;
+use core::ops::Range;
+use hashbrown::HashTable;
+
+/// Pages are the unit in which code can be missing.
+const PAGE: usize = 4096;
+
+/// Instructions followed from a compare to its call. Between them stands what sets up the arguments.
+const MAX_STEPS: usize = 1024;
+
+/// One image: its table, and where its code and data may be.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Where the image was loaded: what its symbols are relative to.
+    pub base: usize,
+    /// Addresses of code.
+    pub text: Range<usize>,
+    /// Addresses of data, cells among them.
+    pub data: Range<usize>,
+    /// The site table.
+    pub entries: &'static [Entry],
+}
+
+/// One row of the table, its references resolved.
+#[derive(Clone, Copy, Debug)]
+pub struct Site {
+    entry: &'static Entry,
+}
+
+impl Site {
+    /// Address of the compare.
+    pub fn compare(&self) -> usize {
+        resolve(&self.entry.site)
+    }
+
+    /// Address of the cell.
+    pub fn cell(&self) -> usize {
+        resolve(&self.entry.cell)
+    }
+
+    /// Address of `stub.cold`.
+    pub fn stub_cold(&self) -> usize {
+        resolve(&self.entry.stub)
+    }
+
+    /// Address of `stub.hot`.
+    pub fn stub_hot(&self) -> usize {
+        self.stub_cold() + STUB_HOT
+    }
+
+    /// Where the hot branch leads as it was emitted.
+    pub fn emitted_hot_target(&self) -> usize {
+        match self.entry.form() {
+            Form::Inline => self.stub_hot(),
+            Form::Stub => self.stub_cold(),
+        }
+    }
+
+    /// Source file, where the program was built with debug information.
+    pub fn file(&self) -> Option<&'static CStr> {
+        if self.entry.file == 0 {
+            return None;
+        }
+        // SAFETY: the compiler pass made the reference, to a NUL-terminated string of the same image.
+        Some(unsafe { CStr::from_ptr(resolve(&self.entry.file) as *const core::ffi::c_char) })
+    }
+
+    /// Source line, 0 where unknown.
+    pub fn line(&self) -> u32 {
+        self.entry.line()
+    }
+
+    /// How the site was emitted.
+    pub fn form(&self) -> Form {
+        self.entry.form()
+    }
+}
+
+fn resolve(field: &i32) -> usize {
+    (core::ptr::from_ref(field) as usize).wrapping_add_signed(*field as isize)
+}
+
+impl Image {
+    /// Sites, in the order of the table.
+    pub fn sites(&self) -> impl Iterator<Item = Site> {
+        self.entries.iter().map(|entry| Site { entry })
+    }
+
+    /// Whether the table and the code agree on `site`.
+    ///
+    /// # Errors
+    /// [`Refusal::Version`], or [`Refusal::Table`] when a reference leads out of the image or to other code.
+    pub fn check(&self, site: &Site) -> Result<(), Refusal> {
+        if site.entry.version() != VERSION {
+            return Err(Refusal::Version);
+        }
+        let (compare, cell, cold) = (site.compare(), site.cell(), site.stub_cold());
+        let in_text = |address: usize, length: usize| {
+            self.text.contains(&address) && address.checked_add(length).is_some_and(|end| end <= self.text.end)
+        };
+        if !in_text(compare, COMPARE_OPCODE.len() + 4)
+            || !in_text(cold, crate::layout::STUB_SIZE)
+            || !self.data.contains(&cell)
+            || cell % align_of::<Cell>() != 0
+        {
+            return Err(Refusal::Table);
+        }
+        // SAFETY: both ranges were just found to lie in the image's code, which is mapped while it runs.
+        let code = unsafe { core::slice::from_raw_parts(compare as *const u8, COMPARE_OPCODE.len() + 4) };
+        if code[..COMPARE_OPCODE.len()] != COMPARE_OPCODE {
+            return Err(Refusal::Bytes);
+        }
+        let displacement = i32::from_le_bytes([code[3], code[4], code[5], code[6]]);
+        if (compare + code.len()).wrapping_add_signed(displacement as isize) != cell {
+            return Err(Refusal::Table);
+        }
+        Ok(())
+    }
+
+    /// Address of the hot branch of `site`: the direct call or jump with a 32-bit displacement that is
+    /// reached when the compare matches. `expected` is where it leads now.
+    ///
+    /// # Errors
+    /// [`Refusal::NoHotBranch`] when the code that sets up the arguments cannot be followed.
+    pub fn hot_branch(&self, site: &Site, expected: usize) -> Result<usize, Refusal> {
+        let mut at = site.compare();
+        for _ in 0..MAX_STEPS {
+            let Some(instruction) = self.instruction(at) else { return Err(Refusal::NoHotBranch) };
+            let next = at + instruction.length;
+            at = match instruction.flow {
+                Flow::Call(distance) | Flow::Jump(distance)
+                    if instruction.length == 5 && next.wrapping_add_signed(distance as isize) == expected =>
+                {
+                    return Ok(at);
+                }
+                // The compare's own branch leads to the cold block; later ones, and calls such as memcpy's,
+                // come back to the next instruction.
+                Flow::Next | Flow::Branch(_) | Flow::Call(_) => next,
+                Flow::Jump(distance) => next.wrapping_add_signed(distance as isize),
+                Flow::Leaves => return Err(Refusal::NoHotBranch),
+            };
+        }
+        Err(Refusal::NoHotBranch)
+    }
+
+    fn instruction(&self, at: usize) -> Option<decode::Instruction> {
+        if !self.text.contains(&at) {
+            return None;
+        }
+        // Behind the last page there may be nothing, so the next page is only read if the instruction
+        // reaches into it.
+        let to_page_end = (PAGE - at % PAGE).min(MAX_LENGTH);
+        for length in [to_page_end, MAX_LENGTH.min(self.text.end - at)] {
+            // SAFETY: within the image's code; see above for the page behind.
+            let code = unsafe { core::slice::from_raw_parts(at as *const u8, length) };
+            if let Some(instruction) = decode::decode(code) {
+                return Some(instruction);
+            }
+        }
+        None
+    }
+}
+
+/// Finds the rows of a cell. Built when the first site is decided; programs that decide nothing pay nothing.
+#[derive(Default)]
+pub struct Index {
+    rows: Option<HashTable<u32>>,
+}
+
+impl Index {
+    /// An index that has not been built.
+    pub const fn new() -> Self {
+        Self { rows: None }
+    }
+
+    /// Rows of the table whose cell is at `cell`: one for every copy of the site.
+    ///
+    /// # Errors
+    /// [`Refusal::Memory`] when the index cannot be built.
+    pub fn copies<'a>(
+        &'a mut self,
+        image: &'a Image,
+        cell: usize,
+    ) -> Result<impl Iterator<Item = Site> + 'a, Refusal> {
+        let cell_of = move |row: u32| Site { entry: &image.entries[row as usize] }.cell();
+        if self.rows.is_none() {
+            let mut rows = HashTable::new();
+            rows.try_reserve(image.entries.len(), |&row| hash(cell_of(row))).map_err(|_| Refusal::Memory)?;
+            for row in 0..image.entries.len() as u32 {
+                rows.insert_unique(hash(cell_of(row)), row, |&row| hash(cell_of(row)));
+            }
+            self.rows = Some(rows);
+        }
+        let rows = self.rows.as_ref().ok_or(Refusal::Memory)?;
+        Ok(rows
+            .iter_hash(hash(cell))
+            .map(|&row| Site { entry: &image.entries[row as usize] })
+            .filter(move |site| site.cell() == cell))
+    }
+}
+
+/// Fibonacci hashing: cells are 16 bytes apart.
+fn hash(cell: usize) -> u64 {
+    let mixed = (cell as u64 >> 4).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    // The table looks at both ends of the hash.
+    mixed ^ mixed >> 32
+}

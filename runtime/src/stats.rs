@@ -1,0 +1,284 @@
+//! Statistics, as JSON. The format is part of the interface: fields are added, never changed.
+
+use crate::layout::Form;
+use crate::policy::{State, WAYS};
+use crate::port::user::{image::Symbols, sys};
+use crate::record::Record;
+use crate::runtime::{self, Runtime};
+use crate::site::Image;
+use core::ffi::CStr;
+use core::sync::atomic::Ordering;
+
+/// Version of the format.
+const VERSION: u64 = 1;
+
+/// Buffered output to a descriptor. It formats by itself: core's formatting calls through pointers.
+pub struct Out {
+    fd: i32,
+    buffer: [u8; 1024],
+    used: usize,
+    error: i32,
+}
+
+impl Out {
+    /// Output to `fd`.
+    pub const fn new(fd: i32) -> Self {
+        Self { fd, buffer: [0; 1024], used: 0, error: 0 }
+    }
+
+    /// Writes bytes.
+    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        for &byte in bytes {
+            if self.used == self.buffer.len() {
+                self.flush();
+            }
+            self.buffer[self.used] = byte;
+            self.used += 1;
+        }
+        self
+    }
+
+    /// Writes text.
+    pub fn text(&mut self, text: &str) -> &mut Self {
+        self.bytes(text.as_bytes())
+    }
+
+    /// Writes a number.
+    pub fn number(&mut self, mut number: u64) -> &mut Self {
+        let mut digits = [0u8; 20];
+        let mut at = digits.len();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                return self.bytes(&digits[at..]);
+            }
+        }
+    }
+
+    /// Writes an address as a JSON string, `"0x…"`.
+    pub fn address(&mut self, address: u64) -> &mut Self {
+        self.text("\"0x");
+        let digits = (64 - address.leading_zeros()).div_ceil(4).max(1);
+        for digit in (0..digits).rev() {
+            self.bytes(&[b"0123456789abcdef"[(address >> (digit * 4) & 15) as usize]]);
+        }
+        self.text("\"")
+    }
+
+    /// Writes a JSON string, or `null`.
+    pub fn string(&mut self, text: Option<&[u8]>) -> &mut Self {
+        let Some(text) = text else { return self.text("null") };
+        self.text("\"");
+        for chunk in text.utf8_chunks() {
+            for &byte in chunk.valid().as_bytes() {
+                match byte {
+                    b'"' => self.text("\\\""),
+                    b'\\' => self.text("\\\\"),
+                    0..0x20 => {
+                        let hex = b"0123456789abcdef";
+                        let (high, low) = (hex[(byte >> 4) as usize], hex[(byte & 15) as usize]);
+                        self.text("\\u00").bytes(&[high, low])
+                    }
+                    _ => self.bytes(&[byte]),
+                };
+            }
+            if !chunk.invalid().is_empty() {
+                self.text("\u{fffd}");
+            }
+        }
+        self.text("\"")
+    }
+
+    fn flush(&mut self) {
+        let mut rest = &self.buffer[..self.used];
+        while !rest.is_empty() && self.error == 0 {
+            match sys::write(self.fd, rest) {
+                Ok(written) => rest = &rest[written.min(rest.len())..],
+                Err(libc::EINTR) => {}
+                Err(error) => self.error = error,
+            }
+        }
+        self.used = 0;
+    }
+
+    /// Writes what is left.
+    ///
+    /// # Errors
+    /// The first error that writing met.
+    pub fn finish(&mut self) -> Result<(), i32> {
+        self.flush();
+        if self.error == 0 { Ok(()) } else { Err(self.error) }
+    }
+}
+
+/// `path` with `%p` replaced by the process id, as a C string in `buffer`. `None` when it does not fit.
+pub fn expand_path<'a>(path: &[u8], pid: u32, buffer: &'a mut [u8]) -> Option<&'a CStr> {
+    let mut used = 0;
+    let mut put = |byte: u8| -> Option<()> {
+        *buffer.get_mut(used)? = byte;
+        used += 1;
+        Some(())
+    };
+    let mut rest = path;
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        if byte == b'%' && rest.first() == Some(&b'p') {
+            rest = &rest[1..];
+            let mut divisor = 1_000_000_000;
+            while divisor > 1 && pid / divisor == 0 {
+                divisor /= 10;
+            }
+            while divisor > 0 {
+                put(b'0' + (pid / divisor % 10) as u8)?;
+                divisor /= 10;
+            }
+        } else {
+            put(byte)?;
+        }
+    }
+    put(0)?;
+    CStr::from_bytes_until_nul(buffer).ok()
+}
+
+/// Calls that went through the slow path of a site while it counted.
+fn calls(record: &Record) -> [u64; WAYS + 1] {
+    let limit = record.limit.load(Ordering::Relaxed);
+    core::array::from_fn(|way| {
+        let pending = record.counts[way].load(Ordering::Relaxed).saturating_add(limit).max(0) as u64;
+        record.totals[way].load(Ordering::Relaxed) + pending
+    })
+}
+
+/// Calls counted while learning, and since the site was promoted.
+fn learned_and_missed(record: &Record) -> (u64, u64) {
+    let all: u64 = calls(record).iter().sum();
+    let (learned, missed) = (record.learned_calls.load(Ordering::Relaxed), record.misses.load(Ordering::Relaxed));
+    let pending = all.saturating_sub(learned + missed);
+    if record.state() == State::Learning { (learned + pending, missed) } else { (learned, missed + pending) }
+}
+
+/// Writes the statistics to a file.
+///
+/// # Errors
+/// The error number of the system.
+pub fn write(runtime: &Runtime, image: &Image, path: &CStr) -> Result<(), i32> {
+    let fd = sys::open(path, libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC)?;
+    let mut out = Out::new(fd);
+    report(runtime, image, &mut out);
+    let result = out.finish();
+    sys::close(fd);
+    result
+}
+
+fn report(runtime: &Runtime, image: &Image, out: &mut Out) {
+    let symbols = Symbols::of(image);
+    let count = |state: State| runtime.records().filter(|record| record.state() == state).count() as u64;
+    let (mut learned, mut missed) = (0, 0);
+    for record in runtime.records() {
+        let (l, m) = learned_and_missed(record);
+        (learned, missed) = (learned + l, missed + m);
+    }
+    let field = |out: &mut Out, name: &str, value: u64| {
+        out.text(",\"").text(name).text("\":").number(value);
+    };
+    out.text("{\"version\":").number(VERSION).text(",\"pid\":").number(sys::process_id().into());
+    out.text(",\"mode\":\"").text(runtime.mode().name()).text("\",\"totals\":{\"sites\":");
+    out.number(image.entries.len() as u64);
+    field(out, "executed", runtime.records().count() as u64);
+    field(out, "monomorphic", count(State::Monomorphic));
+    field(out, "polymorphic", count(State::Polymorphic));
+    field(out, "megamorphic", count(State::Megamorphic));
+    field(out, "learning", count(State::Learning));
+    field(out, "off", count(State::Off));
+    field(out, "patches", runtime.patches());
+    field(out, "relearns", 0);
+    field(out, "learned_calls", learned);
+    field(out, "misses", missed);
+    field(out, "failures", runtime.failures());
+    out.text("},\"sites\":[");
+    for (index, record) in runtime.records().enumerate() {
+        out.text(if index == 0 { "\n" } else { ",\n" });
+        one_site(image, &symbols, record, out);
+    }
+    out.text("\n]}\n");
+}
+
+fn one_site(image: &Image, symbols: &Symbols, record: &Record, out: &mut Out) {
+    let site = runtime::site_of(image, record);
+    let address = site.map_or(0, |site| site.compare());
+    out.text("{\"address\":").address(address as u64);
+    out.text(",\"offset\":").address(address.saturating_sub(image.base) as u64);
+    out.text(",\"object\":").string(symbols.object());
+    // The compare of the stub form lies in the stubs, whose symbol ends with this suffix.
+    let function = symbols.function(address).map(|name| {
+        name.strip_suffix(crate::layout::STUB_SYMBOL_SUFFIX.as_bytes()).unwrap_or(name)
+    });
+    out.text(",\"function\":").string(function);
+    out.text(",\"file\":").string(site.and_then(|site| site.file()).map(CStr::to_bytes));
+    out.text(",\"line\":").number(site.map_or(0, |site| site.line()).into());
+    let form = if site.is_some_and(|site| site.form() == Form::Stub) { "stub" } else { "inline" };
+    out.text(",\"form\":\"").text(form);
+    out.text("\",\"state\":\"").text(record.state().name()).text("\",\"targets\":[");
+    let calls = calls(record);
+    let placed = record.placed.load(Ordering::Relaxed);
+    let mut first = true;
+    for way in 0..WAYS {
+        let target = record.targets[way].load(Ordering::Relaxed);
+        if target == 0 {
+            continue;
+        }
+        out.text(if first { "{\"address\":" } else { ",{\"address\":" }).address(target);
+        out.text(",\"function\":").string(symbols.function(target as usize));
+        out.text(",\"count\":").number(calls[way]);
+        out.text(",\"patched\":").text(if placed & 1 << way == 0 { "false}" } else { "true}" });
+        first = false;
+    }
+    let (_, missed) = learned_and_missed(record);
+    // SAFETY: a record's cell outlives it.
+    let gate = unsafe { &*record.cell.load(Ordering::Relaxed) }.gate.load(Ordering::Relaxed);
+    out.text("],\"misses\":").number(missed);
+    out.text(",\"calls\":").number(calls.iter().sum());
+    out.text(",\"counting\":").text(if gate & crate::layout::GATE_QUIET == 0 { "true" } else { "false" });
+    let refusal = record.refusal().explain();
+    out.text(",\"failure\":").string((!refusal.is_empty()).then_some(refusal.as_bytes())).text("}");
+}
+
+/// Says on standard error which sites were refused, and why.
+pub fn explain(runtime: &Runtime, image: &Image) {
+    let symbols = Symbols::of(image);
+    let mut out = Out::new(2);
+    for record in runtime.records() {
+        let why = record.refusal().explain();
+        if why.is_empty() {
+            continue;
+        }
+        let site = runtime::site_of(image, record);
+        out.text("relpoline: ").bytes(site.and_then(|site| symbols.function(site.compare())).unwrap_or(b"?"));
+        if let Some(file) = site.and_then(|site| site.file()) {
+            out.text(" (").bytes(file.to_bytes()).text(":").number(site.map_or(0, |s| s.line()).into()).text(")");
+        }
+        out.text(": stays on the retpoline: ").text(why).text("\n");
+    }
+    let _ = out.finish();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_id_is_put_into_the_path() {
+        let mut buffer = [0u8; 32];
+        assert_eq!(expand_path(b"/tmp/%p.%x", 407, &mut buffer), Some(c"/tmp/407.%x"));
+        assert_eq!(expand_path(b"/tmp/long", 1, &mut [0u8; 4]), None);
+    }
+
+    #[test]
+    fn output_is_json() {
+        let mut out = Out::new(-1);
+        out.string(Some(b"a\"\\\n\xffz")).text(" ").address(0).text(" ").address(0xabc).text(" ").number(1200);
+        assert_eq!(&out.buffer[..out.used], "\"a\\\"\\\\\\u000a\u{fffd}z\" \"0x0\" \"0xabc\" 1200".as_bytes());
+    }
+}

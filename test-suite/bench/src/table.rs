@@ -1,0 +1,74 @@
+//! Tables in Markdown, aligned for a terminal.
+
+/// A table whose first column is aligned left, the others right.
+#[derive(Debug)]
+pub struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// With the names of its columns.
+    pub fn new<'a>(header: impl IntoIterator<Item = &'a str>) -> Self {
+        Self { rows: vec![header.into_iter().map(str::to_owned).collect()] }
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().collect());
+    }
+
+    /// The table as text.
+    pub fn render(&self) -> String {
+        let columns = self.rows[0].len();
+        let width = |column: usize| self.rows.iter().filter_map(|row| row.get(column)).map(|c| c.chars().count()).max();
+        let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0).max(3)).collect();
+        let mut text = String::new();
+        for (number, row) in self.rows.iter().enumerate() {
+            for (column, &width) in widths.iter().enumerate() {
+                let cell = row.get(column).map_or("", String::as_str);
+                text += &if column == 0 { format!("| {cell:<width$} |") } else { format!(" {cell:>width$} |") };
+            }
+            text.push('\n');
+            if number == 0 {
+                for (column, &width) in widths.iter().enumerate() {
+                    text += &match column {
+                        0 => format!("|{}|", "-".repeat(width + 2)),
+                        _ => format!("{}:|", "-".repeat(width + 1)),
+                    };
+                }
+                text.push('\n');
+            }
+        }
+        text
+    }
+}
+
+/// A number with its thousands apart.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned() {
+        let mut table = Table::new(["name", "n"]);
+        table.row(["a".into(), "1000".into()]);
+        assert_eq!(table.render(), "| name |    n |\n|------|-----:|\n| a    | 1000 |\n");
+    }
+
+    #[test]
+    fn thousands_are_grouped() {
+        assert_eq!((grouped(7), grouped(1000), grouped(12_345_678)), ("7".into(), "1,000".into(), "12,345,678".into()));
+    }
+}
