@@ -1,7 +1,7 @@
 //! Which calls are indirect, and what becomes of each.
 
 use crate::llvm::{Call, CallConv, Callee, Function, Module};
-use relpoline::layout::{Form, NEVER_ANNOTATION};
+use relpoline_layout::{Form, NEVER_ANNOTATION};
 use std::collections::HashSet;
 
 /// What becomes of one indirect call.

@@ -2,7 +2,7 @@
 //!
 //! The steps, one module each: [`find`] the indirect calls, [`rewrite`] those that can be converted,
 //! [`record`] where they are, and [`protect`] whatever is left with retpolines. LLVM's raw interface stays
-//! in [`llvm`]. The emitted code is described in `relpoline::layout`.
+//! in [`llvm`]. The emitted code is described in `relpoline_layout`.
 
 mod find;
 mod llvm;
@@ -113,7 +113,7 @@ fn run(module: &Module, task: Task) -> bool {
         for (call, verdict) in sites {
             match verdict {
                 find::Verdict::Convert(form) => {
-                    let form = if task == Task::StubForm { relpoline::layout::Form::Stub } else { form };
+                    let form = if task == Task::StubForm { relpoline_layout::Form::Stub } else { form };
                     converted.push((call, form));
                 }
                 find::Verdict::Retpoline(why) => call.remark_missed(why.name(), why.explain()),
@@ -121,7 +121,7 @@ fn run(module: &Module, task: Task) -> bool {
         }
         rewrite::convert(module, function, &converted);
         if task != Task::Protect {
-            function.mark_built(relpoline::layout::BUILT_SECTION);
+            function.mark_built(relpoline_layout::BUILT_SECTION);
         }
     }
     protect::protect(module, &functions);

@@ -1,6 +1,6 @@
-//! The assembly that the pass emits, written from the constants of `relpoline::layout`.
+//! The assembly that the pass emits, written from the constants of `relpoline_layout`.
 
-use relpoline::layout::{
+use relpoline_layout::{
     CELL_GATE, CHAIN_TAIL, COMPARE_TAIL, Entry, Form, GATE_CHAIN, SECTION, SLOW_PATH, STUB_COMPARE_SIZE,
     STUB_LEAD, STUB_SIZE,
 };
@@ -49,7 +49,7 @@ pub fn stubs(places: &[StubPlace], lines: &[u32], has_file: &[bool]) -> String {
     let mut text = bytes(STUB_LEAD);
     let mut operand = 0;
     for (index, place) in places.iter().enumerate() {
-        let cell = format!("${{0:c}}+{}", index * size_of::<relpoline::layout::Cell>());
+        let cell = format!("${{0:c}}+{}", index * size_of::<relpoline_layout::Cell>());
         if place.form == Form::Stub {
             let file = has_file[index].then(|| {
                 operand += 1;

@@ -2,7 +2,7 @@
 
 use crate::llvm::{Call, Constant, Function, Module};
 use crate::record;
-use relpoline::layout::{
+use relpoline_layout::{
     CELL_SECTION_PREFIX, CELL_SYMBOL_SUFFIX, Cell, Form, STUB_COMPARE_SIZE, STUB_HOT, STUB_SECTION_PREFIX,
     STUB_SYMBOL_SUFFIX,
 };

@@ -40,7 +40,6 @@ pub fn decode(code: &[u8]) -> Option<Instruction> {
 enum Operands {
     None,
     Imm8,
-    Imm16,
     /// Four bytes, or two under an operand-size prefix.
     Imm,
     ModRm,
@@ -159,8 +158,8 @@ impl Reader<'_> {
         let operands = match opcode {
             0x80..=0x8f if narrow => return None,
             0x80..=0x8f => return Some(Flow::Branch(self.rel32()?)),
-            0x05 | 0x34 => return Some(Flow::Next),
-            0x07 | 0x0b | 0x35 => return Some(Flow::Leaves),
+            0x05 => return Some(Flow::Next),
+            0x0b => return Some(Flow::Leaves),
             0x38 => {
                 self.byte()?;
                 Operands::ModRm
@@ -169,12 +168,12 @@ impl Reader<'_> {
                 self.byte()?;
                 Operands::ModRmImm8
             }
-            0x06 | 0x08 | 0x09 | 0x30..=0x33 | 0x37 | 0x77 | 0xa0..=0xa2 | 0xa8 | 0xa9 | 0xc8..=0xcf => {
+            0x31 | 0x77 | 0xa0..=0xa2 | 0xa8 | 0xa9 | 0xc8..=0xcf => {
                 Operands::None
             }
             0x0f | 0x70..=0x73 | 0xa4 | 0xac | 0xba | 0xc2 | 0xc4..=0xc6 => Operands::ModRmImm8,
-            0x00..=0x03
-            | 0x0d
+            // The groups of system instructions (0x00 and 0x01 among them) are left out.
+            0x0d
             | 0x10..=0x1f
             | 0x28..=0x2f
             | 0x40..=0x6f
@@ -229,7 +228,6 @@ impl Reader<'_> {
         match operands {
             Operands::None => Some(()),
             Operands::Imm8 => self.skip(1),
-            Operands::Imm16 => self.skip(2),
             Operands::Imm => self.skip(immediate),
             Operands::ModRm => self.mod_rm(),
             Operands::ModRmImm8 => self.mod_rm().and_then(|()| self.skip(1)),

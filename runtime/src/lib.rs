@@ -17,25 +17,15 @@
 #[cfg(test)]
 extern crate std;
 
-pub mod layout;
+pub use relpoline_layout as layout;
 
-#[cfg(feature = "runtime")]
 pub mod decode;
-#[cfg(feature = "runtime")]
 pub mod memory;
-#[cfg(feature = "runtime")]
 pub mod options;
-#[cfg(feature = "runtime")]
 pub mod patch;
-#[cfg(feature = "runtime")]
 pub mod policy;
-#[cfg(feature = "runtime")]
 pub mod port;
-#[cfg(feature = "runtime")]
 pub mod record;
-#[cfg(feature = "runtime")]
 pub mod runtime;
-#[cfg(feature = "runtime")]
 pub mod site;
-#[cfg(feature = "runtime")]
 pub mod stats;

@@ -15,7 +15,7 @@ pub mod sys {
 use inkwell::attributes::AttributeLoc;
 use inkwell::values::{AsValueRef, FunctionValue};
 use llvm_sys::{LLVMLinkage, comdat::*, core::*, prelude::*};
-use relpoline::layout::{Cell, NEVER};
+use relpoline_layout::{Cell, NEVER};
 use std::collections::HashSet;
 use std::ffi::{CStr, CString, c_uint};
 use std::mem::ManuallyDrop;

@@ -8,7 +8,7 @@ use core::ops::Range;
 // An empty piece of the table, so that the linker defines its bounds in programs without any site.
 global_asm!(
     r#"
-    .section relpoline_sites,"a",@progbits
+    .section relpoline_sites,"aR",@progbits
     .p2align 2
     .text
     .globl __relpoline_bounds

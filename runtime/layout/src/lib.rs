@@ -28,6 +28,8 @@
 //! Every patched branch stands behind a compare with data, and is written only while no thread can get
 //! past that compare: code bytes never change under a thread that may execute them.
 
+#![no_std]
+
 use core::sync::atomic::{AtomicU64, AtomicUsize};
 
 /// Version of everything in this file. An entry that carries another one is never patched.
