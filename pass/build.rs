@@ -17,7 +17,9 @@ fn main() {
     let includes = llvm_config(&config, "--includedir");
     let version = llvm_config(&config, "--version");
     if version.split('.').next() != Some(&LLVM_MAJOR.to_string()) {
-        panic!("{config} is of LLVM {version}, expected LLVM {LLVM_MAJOR}; run: apt-get install llvm-{LLVM_MAJOR}-dev");
+        panic!(
+            "{config} is of LLVM {version}, expected LLVM {LLVM_MAJOR}; run: apt-get install llvm-{LLVM_MAJOR}-dev"
+        );
     }
     if !Path::new(&includes).join("llvm/Plugins/PassPlugin.h").exists() {
         panic!("{includes} lacks LLVM's C++ headers; run: apt-get install llvm-{LLVM_MAJOR}-dev");
@@ -43,7 +45,9 @@ fn main() {
 
 fn llvm_config(config: &str, query: &str) -> String {
     let output = Command::new(config).arg(query).output().unwrap_or_else(|error| {
-        panic!("cannot run {config} ({error}); run: apt-get install llvm-{LLVM_MAJOR}-dev, or set LLVM_CONFIG")
+        panic!(
+            "cannot run {config} ({error}); run: apt-get install llvm-{LLVM_MAJOR}-dev, or set LLVM_CONFIG"
+        )
     });
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }

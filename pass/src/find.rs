@@ -60,7 +60,9 @@ impl Why {
         match self {
             Self::MustTail => "indirect call kept as a retpoline: guaranteed tail call (musttail)",
             Self::Nest => "indirect call kept as a retpoline: it passes a static chain in r10",
-            Self::CallingConvention => "indirect call kept as a retpoline: calling convention leaves r10 no room",
+            Self::CallingConvention => {
+                "indirect call kept as a retpoline: calling convention leaves r10 no room"
+            }
             Self::Bundle => "indirect call kept as a retpoline: operand bundle belongs to the indirect call",
             Self::ReturnsTwice => "indirect call kept as a retpoline: the callee may return twice",
             Self::Never => "indirect call kept as a retpoline: function is marked RELPOLINE_NEVER",
@@ -108,7 +110,9 @@ fn whole_function(module: &Module, function: &Function, never: bool) -> Option<W
     } else if module.has_large_code() {
         Some(Why::CodeModel)
     } else if function.section().is_some_and(|section| {
-        UNPATCHED_SECTIONS.iter().any(|prefix| section == *prefix || section.starts_with(&format!("{prefix}.")))
+        UNPATCHED_SECTIONS
+            .iter()
+            .any(|prefix| section == *prefix || section.starts_with(&format!("{prefix}.")))
     }) {
         Some(Why::Section)
     } else if function.has_attribute("split-stack") {

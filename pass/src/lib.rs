@@ -82,6 +82,7 @@ unsafe extern "C" fn relpoline_run(module: llvm::sys::LLVMModuleRef, task: u32) 
     // SAFETY: the pass manager that runs the pass owns the module and waits for this call.
     let module = unsafe { Module::borrow(module) };
     let task = match task {
+        0 if std::env::var_os("RELPOLINE_FORM").is_some_and(|form| form == "stub") => Task::StubForm,
         0 => Task::Convert,
         1 => Task::Protect,
         _ => Task::StubForm,

@@ -34,7 +34,9 @@ pub fn convert(module: &Module, function: &Function, sites: &[(Call, Form)]) {
     let lines: Vec<u32> = locations.iter().map(|&(line, _)| line).collect();
     let has_file: Vec<bool> = files.iter().map(Option::is_some).collect();
     let mut operands = vec![cells];
-    operands.extend(sites.iter().zip(&files).filter(|((_, form), _)| *form == Form::Stub).filter_map(|(_, file)| *file));
+    operands.extend(
+        sites.iter().zip(&files).filter(|((_, form), _)| *form == Form::Stub).filter_map(|(_, file)| *file),
+    );
     let stubs = module.add_assembly(
         function,
         &format!("{name}{STUB_SYMBOL_SUFFIX}"),
@@ -48,12 +50,14 @@ pub fn convert(module: &Module, function: &Function, sites: &[(Call, Form)]) {
         match form {
             Form::Stub => {
                 call.remark_passed("StubForm", "indirect call converted to a relpoline (stub form)");
-                let entry = module.add_entry_point(stubs, cold - STUB_COMPARE_SIZE, &format!("{name}.site.{index}"));
+                let entry =
+                    module.add_entry_point(stubs, cold - STUB_COMPARE_SIZE, &format!("{name}.site.{index}"));
                 call.redirect(entry);
             }
             Form::Inline => {
                 call.remark_passed("InlineForm", "indirect call converted to a relpoline (inline form)");
-                let hot_entry = module.add_entry_point(stubs, cold + STUB_HOT, &format!("{name}.hot.{index}"));
+                let hot_entry =
+                    module.add_entry_point(stubs, cold + STUB_HOT, &format!("{name}.hot.{index}"));
                 let cold_entry = module.add_entry_point(stubs, cold, &format!("{name}.cold.{index}"));
                 let mut operands = vec![module.offset(cells, index * size_of::<Cell>()), cold_entry];
                 operands.extend(files[index]);

@@ -102,7 +102,8 @@ impl Bodies {
             self.next = start.ok_or(Refusal::Memory)?.as_ptr() as usize;
             self.left = BODIES;
         }
-        let (body, slots) = (self.next, self.next + BODIES * BODY_STRIDE - (BODIES - self.left) * BODY_STRIDE);
+        let (body, slots) =
+            (self.next, self.next + BODIES * BODY_STRIDE - (BODIES - self.left) * BODY_STRIDE);
         let slots = slots + (BODIES - self.left) * SLOTS_STRIDE;
         self.next += BODY_STRIDE;
         self.left -= 1;
@@ -191,7 +192,12 @@ pub unsafe fn extend(
     if old.is_none() {
         // SAFETY: the jump stands behind the gate's chain bit, which is set below for the first time.
         unsafe {
-            write_branch(&mut writer, site.stub_cold() + STUB_CHAIN_JUMP, site.stub_hot(), chain.body as u64)?;
+            write_branch(
+                &mut writer,
+                site.stub_cold() + STUB_CHAIN_JUMP,
+                site.stub_hot(),
+                chain.body as u64,
+            )?;
         }
     }
     System::sync_cores()?;

@@ -153,8 +153,8 @@ impl Runtime {
         }
         // Ways fill up from the first; a way that another thread has just claimed waits for the next time.
         let known = seen.iter().position(Option::is_none).unwrap_or(WAYS);
-        let seen: [Seen; WAYS] = seen
-            .map(|target| target.unwrap_or(Seen { way: 0, calls: 0, placed: true, reachable: false }));
+        let seen: [Seen; WAYS] =
+            seen.map(|target| target.unwrap_or(Seen { way: 0, calls: 0, placed: true, reachable: false }));
         match policy::decide(&seen[..known], calls[WAYS]) {
             Decision::Wait => {}
             Decision::Promote { ways, count } => {
@@ -220,8 +220,9 @@ impl Runtime {
             // A fork caught another thread at work: what it did is forgotten rather than continued.
             // SAFETY: the lock is held. The old value is not dropped: it may be half done.
             unsafe { core::ptr::write(locked.get(), Guarded::new()) };
+            let record = self.patching.swap(core::ptr::null_mut(), Ordering::Relaxed);
             // SAFETY: records are never freed.
-            if let Some(record) = unsafe { self.patching.swap(core::ptr::null_mut(), Ordering::Relaxed).as_ref() } {
+            if let Some(record) = unsafe { record.as_ref() } {
                 self.silence(record, Refusal::Fork);
             }
         }

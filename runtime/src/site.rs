@@ -101,7 +101,8 @@ impl Image {
         }
         let (compare, cell, cold) = (site.compare(), site.cell(), site.stub_cold());
         let in_text = |address: usize, length: usize| {
-            self.text.contains(&address) && address.checked_add(length).is_some_and(|end| end <= self.text.end)
+            self.text.contains(&address)
+                && address.checked_add(length).is_some_and(|end| end <= self.text.end)
         };
         if !in_text(compare, COMPARE_OPCODE.len() + 4)
             || !in_text(cold, crate::layout::STUB_SIZE)

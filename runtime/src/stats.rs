@@ -7,6 +7,7 @@ use crate::record::Record;
 use crate::runtime::{self, Runtime};
 use crate::site::Image;
 use core::ffi::CStr;
+use core::mem::MaybeUninit;
 use core::sync::atomic::Ordering;
 
 /// Version of the format.
@@ -15,7 +16,7 @@ const VERSION: u64 = 1;
 /// Buffered output to a descriptor. It formats by itself: core's formatting calls through pointers.
 pub struct Out {
     fd: i32,
-    buffer: [u8; 1024],
+    buffer: [MaybeUninit<u8>; 1024],
     used: usize,
     error: i32,
 }
@@ -23,7 +24,7 @@ pub struct Out {
 impl Out {
     /// Output to `fd`.
     pub const fn new(fd: i32) -> Self {
-        Self { fd, buffer: [0; 1024], used: 0, error: 0 }
+        Self { fd, buffer: [MaybeUninit::uninit(); 1024], used: 0, error: 0 }
     }
 
     /// Writes bytes.
@@ -32,7 +33,7 @@ impl Out {
             if self.used == self.buffer.len() {
                 self.flush();
             }
-            self.buffer[self.used] = byte;
+            self.buffer[self.used].write(byte);
             self.used += 1;
         }
         self
@@ -91,16 +92,23 @@ impl Out {
         self.text("\"")
     }
 
+    fn written(&self) -> &[u8] {
+        // SAFETY: `bytes` has written what comes before `used`.
+        unsafe { core::slice::from_raw_parts(self.buffer.as_ptr().cast(), self.used) }
+    }
+
     fn flush(&mut self) {
-        let mut rest = &self.buffer[..self.used];
-        while !rest.is_empty() && self.error == 0 {
+        let mut error = self.error;
+        let mut rest = self.written();
+        while !rest.is_empty() && error == 0 {
             match sys::write(self.fd, rest) {
                 Ok(written) => rest = &rest[written.min(rest.len())..],
                 Err(libc::EINTR) => {}
-                Err(error) => self.error = error,
+                Err(number) => error = number,
             }
         }
         self.used = 0;
+        self.error = error;
     }
 
     /// Writes what is left.
@@ -154,7 +162,8 @@ fn calls(record: &Record) -> [u64; WAYS + 1] {
 /// Calls counted while learning, and since the site was promoted.
 fn learned_and_missed(record: &Record) -> (u64, u64) {
     let all: u64 = calls(record).iter().sum();
-    let (learned, missed) = (record.learned_calls.load(Ordering::Relaxed), record.misses.load(Ordering::Relaxed));
+    let (learned, missed) =
+        (record.learned_calls.load(Ordering::Relaxed), record.misses.load(Ordering::Relaxed));
     let pending = all.saturating_sub(learned + missed);
     if record.state() == State::Learning { (learned + pending, missed) } else { (learned, missed + pending) }
 }
@@ -212,9 +221,9 @@ fn one_site(image: &Image, symbols: &Symbols, record: &Record, out: &mut Out) {
     out.text(",\"offset\":").address(address.saturating_sub(image.base) as u64);
     out.text(",\"object\":").string(symbols.object());
     // The compare of the stub form lies in the stubs, whose symbol ends with this suffix.
-    let function = symbols.function(address).map(|name| {
-        name.strip_suffix(crate::layout::STUB_SYMBOL_SUFFIX.as_bytes()).unwrap_or(name)
-    });
+    let function = symbols
+        .function(address)
+        .map(|name| name.strip_suffix(crate::layout::STUB_SYMBOL_SUFFIX.as_bytes()).unwrap_or(name));
     out.text(",\"function\":").string(function);
     out.text(",\"file\":").string(site.and_then(|site| site.file()).map(CStr::to_bytes));
     out.text(",\"line\":").number(site.map_or(0, |site| site.line()).into());
@@ -224,14 +233,14 @@ fn one_site(image: &Image, symbols: &Symbols, record: &Record, out: &mut Out) {
     let calls = calls(record);
     let placed = record.placed.load(Ordering::Relaxed);
     let mut first = true;
-    for way in 0..WAYS {
+    for (way, &count) in calls.iter().enumerate().take(WAYS) {
         let target = record.targets[way].load(Ordering::Relaxed);
         if target == 0 {
             continue;
         }
         out.text(if first { "{\"address\":" } else { ",{\"address\":" }).address(target);
         out.text(",\"function\":").string(symbols.function(target as usize));
-        out.text(",\"count\":").number(calls[way]);
+        out.text(",\"count\":").number(count);
         out.text(",\"patched\":").text(if placed & 1 << way == 0 { "false}" } else { "true}" });
         first = false;
     }
@@ -257,7 +266,11 @@ pub fn explain(runtime: &Runtime, image: &Image) {
         let site = runtime::site_of(image, record);
         out.text("relpoline: ").bytes(site.and_then(|site| symbols.function(site.compare())).unwrap_or(b"?"));
         if let Some(file) = site.and_then(|site| site.file()) {
-            out.text(" (").bytes(file.to_bytes()).text(":").number(site.map_or(0, |s| s.line()).into()).text(")");
+            out.text(" (")
+                .bytes(file.to_bytes())
+                .text(":")
+                .number(site.map_or(0, |s| s.line()).into())
+                .text(")");
         }
         out.text(": stays on the retpoline: ").text(why).text("\n");
     }
@@ -278,7 +291,13 @@ mod tests {
     #[test]
     fn output_is_json() {
         let mut out = Out::new(-1);
-        out.string(Some(b"a\"\\\n\xffz")).text(" ").address(0).text(" ").address(0xabc).text(" ").number(1200);
-        assert_eq!(&out.buffer[..out.used], "\"a\\\"\\\\\\u000a\u{fffd}z\" \"0x0\" \"0xabc\" 1200".as_bytes());
+        out.string(Some(b"a\"\\\n\xffz"))
+            .text(" ")
+            .address(0)
+            .text(" ")
+            .address(0xabc)
+            .text(" ")
+            .number(1200);
+        assert_eq!(out.written(), "\"a\\\"\\\\\\u000a\u{fffd}z\" \"0x0\" \"0xabc\" 1200".as_bytes());
     }
 }

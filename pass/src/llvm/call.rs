@@ -37,9 +37,8 @@ const INDIRECT_ONLY: [&CStr; 3] = [c"prof", c"callees", c"callee_type"];
 
 impl Call {
     pub(super) fn new(instruction: LLVMValueRef) -> Option<Self> {
-        let is_call = unsafe {
-            !LLVMIsACallInst(instruction).is_null() || !LLVMIsAInvokeInst(instruction).is_null()
-        };
+        let is_call =
+            unsafe { !LLVMIsACallInst(instruction).is_null() || !LLVMIsAInvokeInst(instruction).is_null() };
         is_call.then_some(Self(instruction))
     }
 
@@ -101,7 +100,8 @@ impl Call {
             let mut length = 0;
             let file = LLVMGetDebugLocFilename(self.0, &mut length);
             let file = (!file.is_null() && length > 0).then(|| {
-                String::from_utf8_lossy(std::slice::from_raw_parts(file.cast::<u8>(), length as usize)).into_owned()
+                String::from_utf8_lossy(std::slice::from_raw_parts(file.cast::<u8>(), length as usize))
+                    .into_owned()
             });
             (LLVMGetDebugLocLine(self.0), file)
         }
@@ -138,8 +138,12 @@ impl Call {
             let mut values = vec![target];
             values.extend(operands.iter().map(|operand| operand.0));
             let mut types: Vec<LLVMTypeRef> = values.iter().map(|&value| LLVMTypeOf(value)).collect();
-            let kind =
-                LLVMFunctionType(LLVMVoidTypeInContext(context), types.as_mut_ptr(), types.len() as c_uint, 0);
+            let kind = LLVMFunctionType(
+                LLVMVoidTypeInContext(context),
+                types.as_mut_ptr(),
+                types.len() as c_uint,
+                0,
+            );
             let asm = inline_asm(kind, text, constraints);
             let builder = LLVMCreateBuilderInContext(context);
             LLVMPositionBuilderBefore(builder, branch);
@@ -191,7 +195,8 @@ impl Call {
                 LLVMIsFunctionVarArg(old_type),
             );
             // The target goes behind the fixed arguments: before them stands what must be first (sret).
-            let mut arguments: Vec<LLVMValueRef> = (0..count).map(|i| LLVMGetOperand(old, i as c_uint)).collect();
+            let mut arguments: Vec<LLVMValueRef> =
+                (0..count).map(|i| LLVMGetOperand(old, i as c_uint)).collect();
             arguments.insert(fixed, target);
 
             let context = LLVMGetModuleContext(LLVMGetGlobalParent(LLVMGetBasicBlockParent(
@@ -277,8 +282,9 @@ fn attribute_kind(name: &str) -> c_uint {
 
 fn add_call_attribute(call: LLVMValueRef, index: c_uint, name: &str) {
     unsafe {
-        let context =
-            LLVMGetModuleContext(LLVMGetGlobalParent(LLVMGetBasicBlockParent(LLVMGetInstructionParent(call))));
+        let context = LLVMGetModuleContext(LLVMGetGlobalParent(LLVMGetBasicBlockParent(
+            LLVMGetInstructionParent(call),
+        )));
         LLVMAddCallSiteAttribute(call, index, LLVMCreateEnumAttribute(context, attribute_kind(name), 0));
     }
 }

@@ -98,7 +98,8 @@ impl Module {
                     continue;
                 }
                 let (subject, note) = (LLVMGetOperand(row, 0), LLVMIsAGlobalVariable(LLVMGetOperand(row, 1)));
-                if LLVMIsAFunction(subject).is_null() || note.is_null() || LLVMGetInitializer(note).is_null() {
+                if LLVMIsAFunction(subject).is_null() || note.is_null() || LLVMGetInitializer(note).is_null()
+                {
                     continue;
                 }
                 let mut length = 0;
@@ -237,7 +238,10 @@ impl Function {
 
     /// Section, where one is named.
     pub fn section(&self) -> Option<String> {
-        self.0.get_section().map(|section| section.to_string_lossy().into_owned()).filter(|name| !name.is_empty())
+        self.0
+            .get_section()
+            .map(|section| section.to_string_lossy().into_owned())
+            .filter(|name| !name.is_empty())
     }
 
     /// Whether the function's body is assembly without prologue.
@@ -293,7 +297,8 @@ impl Function {
     pub fn mark_built(&self, section: &str) {
         unsafe {
             let context = LLVMGetModuleContext(LLVMGetGlobalParent(self.raw()));
-            let kind = LLVMGetMDKindIDInContext(context, c"pcsections".as_ptr(), "pcsections".len() as c_uint);
+            let kind =
+                LLVMGetMDKindIDInContext(context, c"pcsections".as_ptr(), "pcsections".len() as c_uint);
             let mut name = LLVMMDStringInContext2(context, section.as_ptr().cast(), section.len());
             LLVMGlobalSetMetadata(self.raw(), kind, LLVMMDNodeInContext2(context, &mut name, 1));
         }

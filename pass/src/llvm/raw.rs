@@ -6,7 +6,12 @@ use std::ffi::{c_char, c_int, c_void};
 unsafe extern "C" {
     pub fn relpoline_shim_register(pass_builder: *mut c_void);
     pub fn relpoline_shim_version_call_site(call: LLVMValueRef) -> LLVMValueRef;
-    pub fn relpoline_shim_remark(call: LLVMValueRef, passed: bool, name: *const c_char, message: *const c_char);
+    pub fn relpoline_shim_remark(
+        call: LLVMValueRef,
+        passed: bool,
+        name: *const c_char,
+        message: *const c_char,
+    );
     pub fn relpoline_shim_warn(module: LLVMModuleRef, message: *const c_char);
     pub fn relpoline_shim_drop_module_flag(module: LLVMModuleRef, name: *const c_char) -> bool;
     pub fn relpoline_shim_code_model(module: LLVMModuleRef) -> c_int;

@@ -3,6 +3,8 @@
 
 pub use relpoline::port::user::start;
 
+core::arch::global_asm!(include_str!("memory.S"), options(att_syntax));
+
 #[global_allocator]
 static MEMORY: relpoline::memory::Mapped = relpoline::memory::Mapped;
 

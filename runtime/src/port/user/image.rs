@@ -43,8 +43,16 @@ unsafe extern "C" {
     fn __relpoline_bounds(bounds: *mut Bounds);
 }
 
-/// Offsets and constants of ELF's 64-bit header and program headers (System V ABI, chapters 4 and 5).
+/// Offsets and constants of ELF's 64-bit headers and symbols (System V ABI, chapters 4 and 5). Only these
+/// few fields are needed, and the crates that read ELF files call through pointers.
 mod elf {
+    pub const SECTIONS: usize = 40; // e_shoff
+    pub const SECTION_COUNT: usize = 60; // e_shnum
+    pub const SECTION_SIZE: usize = 64;
+    pub const SHT_SYMTAB: u32 = 2;
+    pub const SHT_DYNSYM: u32 = 11;
+    pub const SYMBOL_SIZE: usize = 24;
+    pub const STT_FUNC: u8 = 2;
     pub const HEADER_OFFSETS: (usize, usize, usize) = (32, 54, 56); // e_phoff, e_phentsize, e_phnum
     pub const PT_LOAD: u32 = 1;
     pub const PF_X: u32 = 1;
@@ -61,9 +69,8 @@ pub fn own() -> Option<Image> {
         return None;
     }
     // SAFETY: the linker's bounds of a section that is mapped as long as this code is.
-    let entries = unsafe {
-        core::slice::from_raw_parts(bounds.table as *const Entry, length / size_of::<Entry>())
-    };
+    let entries =
+        unsafe { core::slice::from_raw_parts(bounds.table as *const Entry, length / size_of::<Entry>()) };
     // SAFETY: the headers are mapped: the linker defines their address only then.
     unsafe { segments(bounds.header) }.map(|(base, text, data)| Image { base, text, data, entries })
 }
@@ -83,16 +90,18 @@ unsafe fn segments(header: usize) -> Option<(usize, Range<usize>, Range<usize>)>
         return None;
     }
     // p_type, p_flags, p_offset, p_vaddr, p_paddr, p_filesz, p_memsz
-    let loads = || {
-        (0..count).map(move |index| first + index * size).filter(move |&at| word(at) == elf::PT_LOAD)
-    };
+    let loads =
+        || (0..count).map(move |index| first + index * size).filter(move |&at| word(at) == elf::PT_LOAD);
     let base = loads().find(|&at| long(at + 8) == 0).map(|at| header.wrapping_sub(long(at + 16)))?;
     let span = |code: bool| {
-        loads().filter(|&at| !code || word(at + 4) & elf::PF_X != 0).fold(None, |span: Option<Range<usize>>, at| {
-            let start = base.wrapping_add(long(at + 16));
-            let end = start.wrapping_add(long(at + 40));
-            Some(span.map_or(start..end, |old| old.start.min(start)..old.end.max(end)))
-        })
+        loads().filter(|&at| !code || word(at + 4) & elf::PF_X != 0).fold(
+            None,
+            |span: Option<Range<usize>>, at| {
+                let start = base.wrapping_add(long(at + 16));
+                let end = start.wrapping_add(long(at + 40));
+                Some(span.map_or(start..end, |old| old.start.min(start)..old.end.max(end)))
+            },
+        )
     };
     Some((base, span(true)?, span(false)?))
 }
@@ -109,10 +118,10 @@ impl Symbols {
     pub fn of(image: &Image) -> Self {
         let path = path_of(image.base);
         let file = path.and_then(|path| {
-            let mut name = [0u8; 4096];
-            name.get_mut(..path.len())?.copy_from_slice(path);
-            super::sys::map_file(core::ffi::CStr::from_bytes_until_nul(&name).ok()?)
+            // The line feed behind the path is one of our own bytes: it makes room for the NUL.
+            super::sys::map_file(core::ffi::CStr::from_bytes_with_nul(path).ok()?)
         });
+        let path = path.and_then(|path| path.strip_suffix(&[0]));
         Self { path, file: file.unwrap_or(&[]), base: image.base }
     }
 
@@ -123,26 +132,52 @@ impl Symbols {
 
     /// Name of the function that contains `address`.
     pub fn function(&self, address: usize) -> Option<&[u8]> {
-        use object::read::elf::{FileHeader, Sym};
-        let data = self.file;
-        let header = object::elf::FileHeader64::<object::LittleEndian>::parse(data).ok()?;
-        let endian = header.endian().ok()?;
-        let sections = header.sections(endian, data).ok()?;
-        let offset = address.checked_sub(self.base)? as u64;
+        let value = address.checked_sub(self.base)? as u64;
         // A stripped file still has the symbols that it exports.
-        [object::elf::SHT_SYMTAB, object::elf::SHT_DYNSYM].into_iter().find_map(|kind| {
-            let symbols = sections.symbols(endian, data, kind).ok()?;
-            let symbol = symbols.iter().find(|symbol| {
-                symbol.st_type() == object::elf::STT_FUNC
-                    && (symbol.st_value(endian)..symbol.st_value(endian) + symbol.st_size(endian).max(1))
-                        .contains(&offset)
-            })?;
-            symbol.name(endian, symbols.strings()).ok()
-        })
+        [elf::SHT_SYMTAB, elf::SHT_DYNSYM].into_iter().find_map(|kind| self.find(kind, value))
+    }
+
+    fn find(&self, kind: u32, value: u64) -> Option<&[u8]> {
+        let section = |index: usize| -> Option<usize> {
+            let first = usize::try_from(self.long(elf::SECTIONS)?).ok()?;
+            first.checked_add(index.checked_mul(elf::SECTION_SIZE)?)
+        };
+        // sh_type at 4, sh_offset at 24, sh_size at 32, sh_link at 40
+        let count = usize::from(self.half(elf::SECTION_COUNT)?);
+        let table = (0..count).filter_map(section).find(|&at| self.word(at + 4) == Some(kind))?;
+        let (start, length) = (self.long(table + 24)? as usize, self.long(table + 32)? as usize);
+        let names = section(self.word(table + 40)? as usize)?;
+        let names = self.long(names + 24)? as usize;
+        // st_name at 0, st_info at 4, st_value at 8, st_size at 16
+        let symbols =
+            (0..length / elf::SYMBOL_SIZE).map(|index| start.saturating_add(index * elf::SYMBOL_SIZE));
+        for at in symbols {
+            let symbol = self.file.get(at..at.checked_add(elf::SYMBOL_SIZE)?)?;
+            let from = u64::from_le_bytes(symbol[8..16].try_into().ok()?);
+            let size = u64::from_le_bytes(symbol[16..24].try_into().ok()?);
+            if symbol[4] & 15 == elf::STT_FUNC && from <= value && value - from < size.max(1) {
+                let name = names.checked_add(self.word(at)? as usize)?;
+                let name = self.file.get(name..)?;
+                return Some(&name[..name.iter().position(|&byte| byte == 0)?]);
+            }
+        }
+        None
+    }
+
+    fn half(&self, at: usize) -> Option<u16> {
+        Some(u16::from_le_bytes(self.file.get(at..at.checked_add(2)?)?.try_into().ok()?))
+    }
+
+    fn word(&self, at: usize) -> Option<u32> {
+        Some(u32::from_le_bytes(self.file.get(at..at.checked_add(4)?)?.try_into().ok()?))
+    }
+
+    fn long(&self, at: usize) -> Option<u64> {
+        Some(u64::from_le_bytes(self.file.get(at..at.checked_add(8)?)?.try_into().ok()?))
     }
 }
 
-/// Path of the file that is mapped at `address`, from `/proc/self/maps`. The bytes stay mapped.
+/// Path of the file that is mapped at `address`, from `/proc/self/maps`, with a NUL. The bytes stay mapped.
 fn path_of(address: usize) -> Option<&'static [u8]> {
     const ROOM: usize = 1 << 20;
     let fd = super::sys::open(c"/proc/self/maps", libc::O_RDONLY).ok()?;
@@ -155,14 +190,27 @@ fn path_of(address: usize) -> Option<&'static [u8]> {
     }
     super::sys::close(fd);
     // 55d0c000-55d0d000 r--p 00000000 fe:00 1234    /path
-    text[..length].split(|&byte| byte == b'\n').find_map(|line| {
-        let number = |digits: &[u8]| {
-            usize::from_str_radix(core::str::from_utf8(digits).ok()?, 16).ok()
-        };
-        let dash = line.iter().position(|&byte| byte == b'-')?;
-        let space = line.iter().position(|&byte| byte == b' ')?;
-        let range = number(&line[..dash])?..number(line.get(dash + 1..space)?)?;
-        let path = line.iter().position(|&byte| byte == b'/')?;
-        range.contains(&address).then_some(&line[path..])
-    })
+    let mut rest = &mut text[..length];
+    while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+        let (line, tail) = rest.split_at_mut(end + 1);
+        rest = tail;
+        line[end] = 0;
+        let Some(range) = range_of(line) else { continue };
+        if range.contains(&address) {
+            let path = line.iter().position(|&byte| byte == b'/')?;
+            return Some(&line[path..]);
+        }
+    }
+    None
+}
+
+fn range_of(line: &[u8]) -> Option<Range<usize>> {
+    let number = |digits: &[u8]| {
+        digits
+            .iter()
+            .try_fold(0usize, |sum, &digit| Some(sum << 4 | char::from(digit).to_digit(16)? as usize))
+    };
+    let dash = line.iter().position(|&byte| byte == b'-')?;
+    let space = line.iter().position(|&byte| byte == b' ')?;
+    Some(number(&line[..dash])?..number(line.get(dash + 1..space)?)?)
 }

@@ -139,6 +139,12 @@ impl Lock {
     }
 }
 
+impl Default for Lock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
         self.lock.busy.store(false, Ordering::Relaxed);

@@ -11,10 +11,12 @@ use core::sync::atomic::{AtomicBool, Ordering};
 /// The runtime of the executable or shared object that this copy was linked into.
 pub static RUNTIME: Runtime = Runtime::new();
 
+/// Bytes of the longest path.
+const PATH_MAX: usize = 4096;
+
 /// Set once the options have been read: `OPTIONS` is not written any more.
 static STARTED: AtomicBool = AtomicBool::new(false);
-static mut OPTIONS: Options<'static> =
-    Options { mode: Mode::On, stats: None, help: false, verbose: false };
+static mut OPTIONS: Options<'static> = Options { mode: Mode::On, stats: None, help: false, verbose: false };
 
 /// Among the first constructors: the program's own may make many calls.
 #[used]
@@ -78,8 +80,10 @@ extern "C" fn end() {
         stats::explain(&RUNTIME, image);
     }
     let Some(path) = options.stats else { return };
-    let mut name = [0u8; 4096];
-    let name = stats::expand_path(path, sys::process_id(), &mut name);
+    let Some(room) = sys::map(PATH_MAX) else { return };
+    // SAFETY: a new mapping of that size, which stays.
+    let room = unsafe { core::slice::from_raw_parts_mut(room.as_ptr(), PATH_MAX) };
+    let name = stats::expand_path(path, sys::process_id(), room);
     match name.ok_or(libc::ENAMETOOLONG).and_then(|name| stats::write(&RUNTIME, image, name)) {
         Ok(()) => {}
         Err(error) => complain(&[
@@ -119,24 +123,28 @@ fn read_options() -> Options<'static> {
     options
 }
 
+/// The value of the variable whose name and `=` are `prefix`.
 fn variable(prefix: &[u8]) -> Option<&'static [u8]> {
     // SAFETY: the assembly above.
     let mut entry = unsafe { __relpoline_environ() };
-    while !entry.is_null() {
-        // SAFETY: the environment is a list of strings that ends with a null pointer.
+    if entry.is_null() {
+        return None;
+    }
+    loop {
+        // SAFETY: the environment is a list of strings that ends with a null pointer, not reached yet.
         let text = unsafe { entry.read() };
         if text.is_null() {
-            break;
+            return None;
         }
-        // SAFETY: as above. The program may change its environment later; the strings of its start stay.
-        let text = unsafe { CStr::from_ptr(text) }.to_bytes();
-        if let Some(value) = text.strip_prefix(prefix) {
-            return Some(value);
+        // SAFETY: a byte is only read if those before it were not the string's end.
+        let named = (0..prefix.len()).all(|at| unsafe { text.add(at).read() } as u8 == prefix[at]);
+        if named {
+            // SAFETY: as above. The program may change its environment later; the strings of its start stay.
+            return Some(unsafe { CStr::from_ptr(text.add(prefix.len())) }.to_bytes());
         }
         // SAFETY: not at the end yet.
         entry = unsafe { entry.add(1) };
     }
-    None
 }
 
 fn complain(parts: &[&[u8]]) {

@@ -31,7 +31,8 @@ fn map_with(address: usize, length: usize, flags: i32) -> Option<NonNull<u8>> {
     let protection = (libc::PROT_READ | libc::PROT_WRITE) as usize;
     let flags = (flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as usize;
     // SAFETY: a new mapping; MAP_FIXED, which could replace another one, is not among the flags.
-    let start = unsafe { syscall(libc::SYS_mmap, [address, length, protection, flags, usize::MAX, 0]) }.ok()?;
+    let start =
+        unsafe { syscall(libc::SYS_mmap, [address, length, protection, flags, usize::MAX, 0]) }.ok()?;
     NonNull::new(start as *mut u8)
 }
 
@@ -166,5 +167,9 @@ fn at_secure() -> Option<bool> {
     let length = read(fd, &mut bytes);
     close(fd);
     let word = |at: usize| Some(usize::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
-    (0..length.ok()?).step_by(16).find(|&at| word(at) == Some(AT_SECURE)).and_then(|at| word(at + 8)).map(|v| v != 0)
+    (0..length.ok()?)
+        .step_by(16)
+        .find(|&at| word(at) == Some(AT_SECURE))
+        .and_then(|at| word(at + 8))
+        .map(|v| v != 0)
 }
