@@ -105,7 +105,7 @@ pub fn never_functions(module: &Module) -> HashSet<Function> {
 fn whole_function(module: &Module, function: &Function, never: bool) -> Option<Why> {
     if never {
         Some(Why::Never)
-    } else if !module.triple().starts_with("x86_64") || module.triple().ends_with("x32") {
+    } else if !module.is_x86_64_elf() {
         Some(Why::Target)
     } else if module.has_large_code() {
         Some(Why::CodeModel)

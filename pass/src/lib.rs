@@ -121,7 +121,7 @@ fn run(module: &Module, task: Task) -> bool {
             }
         }
         rewrite::convert(module, function, &converted);
-        if task != Task::Protect {
+        if task != Task::Protect && module.is_x86_64_elf() {
             function.mark_built(relpoline_layout::BUILT_SECTION);
         }
     }

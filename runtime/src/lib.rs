@@ -19,6 +19,7 @@ extern crate std;
 
 pub use relpoline_layout as layout;
 
+pub mod control;
 pub mod decode;
 pub mod memory;
 pub mod options;

@@ -5,7 +5,7 @@
 
 use crate::layout::Cell;
 use crate::policy::{Refusal, State, WAYS};
-use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU64, Ordering};
 
 /// Alignment of records. The lowest bits of a record's address are free for the gate's flags, and no two
 /// sites share a cache line.
@@ -30,12 +30,18 @@ pub struct Record {
     pub refusal: AtomicU8,
     /// Ways that have a direct branch, a bit for each.
     pub placed: AtomicU8,
+    /// [`State`] to go back to when the site is turned on again.
+    pub resume: AtomicU8,
+    /// The slow path does not count any more, by the policy's decision.
+    pub silent: AtomicBool,
     /// Calls harvested from `counts` since the record was made.
     pub totals: [AtomicU64; WAYS + 1],
     /// Calls counted while learning.
     pub learned_calls: AtomicU64,
     /// Calls counted since the site was promoted.
     pub misses: AtomicU64,
+    /// Target of the inline branch, 0 before there is one.
+    pub inline: AtomicU64,
     /// The site's cell.
     pub cell: AtomicPtr<Cell>,
     /// The record made before this one.

@@ -81,13 +81,17 @@ impl Runtime {
         unsafe { (*self.image.get()).as_ref() }
     }
 
-    /// The mode that the runtime was opened in.
+    /// The mode that the runtime is in.
     pub fn mode(&self) -> Mode {
         match self.mode.load(Ordering::Relaxed) {
             0 => Mode::On,
             1 => Mode::Off,
             _ => Mode::Count,
         }
+    }
+
+    pub(crate) fn store_mode(&self, mode: Mode) {
+        self.mode.store(mode as u8, Ordering::Relaxed);
     }
 
     /// Records of the sites that have run, the newest first.
@@ -134,7 +138,7 @@ impl Runtime {
     pub fn limit_reached(&self, record: &Record) {
         let guarded = self.lock();
         let calls = record.harvest();
-        if self.mode() == Mode::Count {
+        if self.mode() == Mode::Count || record.state() == State::Off {
             return;
         }
         let (Some(mut guarded), Some(image)) = (guarded, self.image()) else { return };
@@ -187,6 +191,9 @@ impl Runtime {
                 Ok(()) => {
                     self.patches.fetch_add(1, Ordering::Relaxed);
                     let placed = record.placed.fetch_or(1 << way, Ordering::Relaxed);
+                    if placed == 0 {
+                        record.inline.store(target, Ordering::Relaxed);
+                    }
                     let state = if placed == 0 { State::Monomorphic } else { State::Polymorphic };
                     record.state.store(state as u8, Ordering::Relaxed);
                 }
@@ -205,6 +212,7 @@ impl Runtime {
             self.failures.fetch_add(1, Ordering::Relaxed);
             record.refusal.store(because as u8, Ordering::Relaxed);
         }
+        record.silent.store(true, Ordering::Relaxed);
         if record.placed.load(Ordering::Relaxed) == 0 {
             record.state.store(State::Megamorphic as u8, Ordering::Relaxed);
         }
@@ -213,7 +221,7 @@ impl Runtime {
         cell.gate.fetch_or(GATE_QUIET, Ordering::Relaxed);
     }
 
-    fn lock(&self) -> Option<Locked<'_>> {
+    pub(crate) fn lock(&self) -> Option<Locked<'_>> {
         let guard = self.lock.try_lock()?;
         let mut locked = Locked { runtime: self, _guard: guard };
         if locked._guard.interrupted {
@@ -237,7 +245,7 @@ impl Default for Runtime {
 }
 
 /// The lock, held, and what it guards.
-struct Locked<'a> {
+pub(crate) struct Locked<'a> {
     runtime: &'a Runtime,
     _guard: crate::port::user::Guard<'a>,
 }

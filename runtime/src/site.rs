@@ -1,7 +1,7 @@
 //! The site table of one image (an executable or a shared object), and the branches in its code.
 
 use crate::decode::{self, Flow, MAX_LENGTH};
-use crate::layout::{COMPARE_OPCODE, Cell, Entry, Form, STUB_HOT, VERSION};
+use crate::layout::{CELL_GATE, COMPARE_OPCODE, Cell, Entry, Form, GATE_TEST_OPCODE, STUB_HOT, VERSION};
 use crate::policy::Refusal;
 use core::ffi::CStr;
 use core::ops::Range;
@@ -111,16 +111,28 @@ impl Image {
         {
             return Err(Refusal::Table);
         }
-        // SAFETY: both ranges were just found to lie in the image's code, which is mapped while it runs.
-        let code = unsafe { core::slice::from_raw_parts(compare as *const u8, COMPARE_OPCODE.len() + 4) };
-        if code[..COMPARE_OPCODE.len()] != COMPARE_OPCODE {
-            return Err(Refusal::Bytes);
+        // Compare and stub name the cell, each in its own code: rows that were mixed up do not pass.
+        let compare_opcode = self.refers(compare, &COMPARE_OPCODE, 0, cell)?;
+        let gate_opcode = self.refers(cold, &GATE_TEST_OPCODE, 1, cell + CELL_GATE)?;
+        if compare_opcode && gate_opcode { Ok(()) } else { Err(Refusal::Bytes) }
+    }
+
+    /// Whether `opcode` stands at `at`. It is followed by a 32-bit displacement, which must lead to `expected`,
+    /// and by `immediate` bytes.
+    fn refers(&self, at: usize, opcode: &[u8], immediate: usize, expected: usize) -> Result<bool, Refusal> {
+        // SAFETY: the caller has found the instruction to lie in the image's code, which stays mapped.
+        let code = unsafe { core::slice::from_raw_parts(at as *const u8, opcode.len() + 4) };
+        let (found, displacement) = code.split_at(opcode.len());
+        if found != opcode {
+            return Ok(false);
         }
-        let displacement = i32::from_le_bytes([code[3], code[4], code[5], code[6]]);
-        if (compare + code.len()).wrapping_add_signed(displacement as isize) != cell {
-            return Err(Refusal::Table);
+        let displacement = displacement.try_into().map(i32::from_le_bytes).map_err(|_| Refusal::Table)?;
+        let end = at + code.len() + immediate;
+        if end.wrapping_add_signed(displacement as isize) == expected {
+            Ok(true)
+        } else {
+            Err(Refusal::Table)
         }
-        Ok(())
     }
 
     /// Address of the hot branch of `site`: the direct call or jump with a 32-bit displacement that is
@@ -132,6 +144,10 @@ impl Image {
         let mut at = site.compare();
         for _ in 0..MAX_STEPS {
             let Some(instruction) = self.instruction(at) else { return Err(Refusal::NoHotBranch) };
+            // Another site's compare: this site's branch has been missed, and what follows is not its own.
+            if at != site.compare() && self.is_compare(at) {
+                return Err(Refusal::NoHotBranch);
+            }
             let next = at + instruction.length;
             at = match instruction.flow {
                 Flow::Call(distance) | Flow::Jump(distance)
@@ -147,6 +163,12 @@ impl Image {
             };
         }
         Err(Refusal::NoHotBranch)
+    }
+
+    /// Whether the instruction at `at`, which has been decoded, is a site's compare.
+    fn is_compare(&self, at: usize) -> bool {
+        // SAFETY: an instruction was decoded here; reading stops at the first byte that differs.
+        (0..COMPARE_OPCODE.len()).all(|byte| unsafe { *((at + byte) as *const u8) } == COMPARE_OPCODE[byte])
     }
 
     fn instruction(&self, at: usize) -> Option<decode::Instruction> {

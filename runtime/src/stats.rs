@@ -121,8 +121,14 @@ impl Out {
     }
 }
 
-/// `path` with `%p` replaced by the process id, as a C string in `buffer`. `None` when it does not fit.
-pub fn expand_path<'a>(path: &[u8], pid: u32, buffer: &'a mut [u8]) -> Option<&'a CStr> {
+/// `path` with `%p` replaced by the process id and, for a shared object, `.` and its name added, as a C string
+/// in `buffer`. `None` when it does not fit.
+pub fn expand_path<'a>(
+    path: &[u8],
+    pid: u32,
+    shared_object: Option<&[u8]>,
+    buffer: &'a mut [u8],
+) -> Option<&'a CStr> {
     let mut used = 0;
     let mut put = |byte: u8| -> Option<()> {
         *buffer.get_mut(used)? = byte;
@@ -143,6 +149,12 @@ pub fn expand_path<'a>(path: &[u8], pid: u32, buffer: &'a mut [u8]) -> Option<&'
                 divisor /= 10;
             }
         } else {
+            put(byte)?;
+        }
+    }
+    if let Some(name) = shared_object {
+        put(b'.')?;
+        for &byte in name {
             put(byte)?;
         }
     }
@@ -284,8 +296,9 @@ mod tests {
     #[test]
     fn the_process_id_is_put_into_the_path() {
         let mut buffer = [0u8; 32];
-        assert_eq!(expand_path(b"/tmp/%p.%x", 407, &mut buffer), Some(c"/tmp/407.%x"));
-        assert_eq!(expand_path(b"/tmp/long", 1, &mut [0u8; 4]), None);
+        assert_eq!(expand_path(b"/tmp/%p.%x", 407, None, &mut buffer), Some(c"/tmp/407.%x"));
+        assert_eq!(expand_path(b"a", 1, Some(b"libx.so"), &mut buffer), Some(c"a.libx.so"));
+        assert_eq!(expand_path(b"/tmp/long", 1, None, &mut [0u8; 4]), None);
     }
 
     #[test]

@@ -53,6 +53,13 @@ impl Module {
         self.module.get_triple().as_str().to_string_lossy().into_owned()
     }
 
+    /// Whether the target is x86-64 with 64-bit pointers, in ELF files.
+    pub fn is_x86_64_elf(&self) -> bool {
+        let triple = self.triple();
+        let other = ["x32", "windows", "darwin", "macos", "apple", "uefi", "cygwin"];
+        triple.starts_with("x86_64") && !other.iter().any(|part| triple.contains(part))
+    }
+
     /// Whether code and data may be more than 2 GiB apart.
     pub fn has_large_code(&self) -> bool {
         // llvm::CodeModel: tiny, small, kernel, medium, large.

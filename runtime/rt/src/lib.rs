@@ -1,7 +1,7 @@
 //! `librelpoline_rt.a`: the runtime, with what makes it a library of its own.
 #![no_std]
 
-pub use relpoline::port::user::start;
+pub use relpoline::port::user::{api, start};
 
 core::arch::global_asm!(include_str!("memory.S"), options(att_syntax));
 
@@ -12,8 +12,6 @@ static MEMORY: relpoline::memory::Mapped = relpoline::memory::Mapped;
 /// that is half written can be called.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo) -> ! {
-    loop {
-        // SAFETY: an invalid opcode: the process receives SIGILL.
-        unsafe { core::arch::asm!("ud2", options(noreturn, nostack)) }
-    }
+    // SAFETY: an invalid opcode: the process receives SIGILL.
+    unsafe { core::arch::asm!("ud2", options(noreturn, nostack)) }
 }

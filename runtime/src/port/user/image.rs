@@ -3,6 +3,7 @@
 use crate::layout::Entry;
 use crate::site::Image;
 use core::arch::global_asm;
+use core::mem::MaybeUninit;
 use core::ops::Range;
 
 // An empty piece of the table, so that the linker defines its bounds in programs without any site.
@@ -175,6 +176,16 @@ impl Symbols {
     fn long(&self, at: usize) -> Option<u64> {
         Some(u64::from_le_bytes(self.file.get(at..at.checked_add(8)?)?.try_into().ok()?))
     }
+}
+
+/// Name of the shared object that `image` is, or `None` for the executable.
+pub fn shared_object_name(image: &Image) -> Option<&'static [u8]> {
+    let path = path_of(image.base)?.strip_suffix(&[0])?;
+    let mut executable = [MaybeUninit::uninit(); 4096];
+    if super::sys::read_link(c"/proc/self/exe", &mut executable)? == path {
+        return None;
+    }
+    path.rsplit(|&byte| byte == b'/').next()
 }
 
 /// Path of the file that is mapped at `address`, from `/proc/self/maps`, with a NUL. The bytes stay mapped.

@@ -1,6 +1,7 @@
 //! The port for Linux programs in user space, on x86-64. It uses no function of the C library: it runs before
 //! the library is ready, inside its functions, and in static programs that have none.
 
+pub mod api;
 pub mod image;
 mod slow_path;
 pub mod start;

@@ -83,7 +83,9 @@ extern "C" fn end() {
     let Some(room) = sys::map(PATH_MAX) else { return };
     // SAFETY: a new mapping of that size, which stays.
     let room = unsafe { core::slice::from_raw_parts_mut(room.as_ptr(), PATH_MAX) };
-    let name = stats::expand_path(path, sys::process_id(), room);
+    // Each shared object that was built with relpolines has a runtime of its own, and a file of its own.
+    let object = image::shared_object_name(image);
+    let name = stats::expand_path(path, sys::process_id(), object, room);
     match name.ok_or(libc::ENAMETOOLONG).and_then(|name| stats::write(&RUNTIME, image, name)) {
         Ok(()) => {}
         Err(error) => complain(&[

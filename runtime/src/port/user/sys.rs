@@ -2,6 +2,7 @@
 
 use core::arch::asm;
 use core::ffi::CStr;
+use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 /// # Safety
@@ -109,6 +110,16 @@ pub fn close(fd: i32) {
     let _ = unsafe { syscall(libc::SYS_close, [fd as usize, 0, 0, 0, 0, 0]) };
 }
 
+/// The target of a symbolic link.
+pub fn read_link<'a>(path: &CStr, room: &'a mut [MaybeUninit<u8>]) -> Option<&'a [u8]> {
+    let at = libc::AT_FDCWD as isize as usize;
+    let (name, start, length) = (path.as_ptr() as usize, room.as_mut_ptr() as usize, room.len());
+    // SAFETY: `path` ends with a NUL, and the slice is writable.
+    let length = unsafe { syscall(libc::SYS_readlinkat, [at, name, start, length, 0, 0]) }.ok()?;
+    // SAFETY: the kernel wrote that many bytes.
+    Some(unsafe { core::slice::from_raw_parts(start as *const u8, length) })
+}
+
 /// Reads from a descriptor.
 ///
 /// # Errors
@@ -140,6 +151,12 @@ pub fn write_at(fd: i32, bytes: &[u8], offset: usize) -> Result<usize, i32> {
 pub fn membarrier(command: i32) -> bool {
     // SAFETY: no memory is passed.
     unsafe { syscall(libc::SYS_membarrier, [command as usize, 0, 0, 0, 0, 0]) }.is_ok()
+}
+
+/// Lets other threads run.
+pub fn yield_now() {
+    // SAFETY: no memory is passed.
+    let _ = unsafe { syscall(libc::SYS_sched_yield, [0; 6]) };
 }
 
 /// Process id.

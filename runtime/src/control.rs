@@ -1,0 +1,76 @@
+//! Turning a whole process off and on.
+//!
+//! Only data is written: the gates in front of the patched branches close and open again. The branches stay
+//! as they are, which is right for whoever is between a gate and its branch.
+
+use crate::layout::{Cell, GATE_CHAIN, GATE_QUIET, NEVER};
+use crate::options::Mode;
+use crate::policy::State;
+use crate::record::Record;
+use crate::runtime::Runtime;
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+impl Runtime {
+    /// Sends every converted call to the retpoline (`Mode::Off`), or lets sites learn and use what they have
+    /// learned again (`Mode::On`). Returns false, and changes nothing, when another thread is patching, or
+    /// when this is called from a signal handler that interrupted one; and for `Mode::Count`, which is chosen
+    /// at start.
+    pub fn set_mode(&self, mode: Mode) -> bool {
+        if mode == Mode::Count || self.mode() == Mode::Count {
+            return false;
+        }
+        let (Some(_guard), Some(image)) = (self.lock(), self.image()) else { return false };
+        self.store_mode(mode);
+        for site in image.sites().filter(|site| image.check(site).is_ok()) {
+            // SAFETY: `check` found the cell in the image's data, aligned.
+            let cell = unsafe { &*(site.cell() as *const Cell) };
+            // Idle sites stop asking for a record, and start again.
+            let (from, to) = if mode == Mode::Off { (0, GATE_QUIET) } else { (GATE_QUIET, 0) };
+            let _ = cell.gate.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        for record in self.records() {
+            match mode {
+                Mode::Off => close(record),
+                _ => open(record),
+            }
+        }
+        true
+    }
+}
+
+fn cell(record: &Record) -> &Cell {
+    // SAFETY: a record's cell outlives it.
+    unsafe { &*AtomicPtr::load(&record.cell, Ordering::Relaxed) }
+}
+
+fn close(record: &Record) {
+    if record.state() == State::Off {
+        return;
+    }
+    let cell = cell(record);
+    cell.hot.store(NEVER, Ordering::Release);
+    cell.gate.fetch_and(!GATE_CHAIN, Ordering::Release);
+    cell.gate.fetch_or(GATE_QUIET, Ordering::Relaxed);
+    record.resume.store(record.state.swap(State::Off as u8, Ordering::Relaxed), Ordering::Relaxed);
+}
+
+fn open(record: &Record) {
+    if record.state() != State::Off {
+        return;
+    }
+    let state = State::from_number(record.resume.load(Ordering::Relaxed));
+    record.state.store(state as u8, Ordering::Relaxed);
+    let cell = cell(record);
+    let inline = record.inline.load(Ordering::Relaxed);
+    if inline != 0 {
+        // Release: pairs with the load of the site's compare. The branch behind it was written, and the
+        // cores synchronised, when it was promoted.
+        cell.hot.store(inline, Ordering::Release);
+    }
+    if !record.chain.load(Ordering::Relaxed).is_null() {
+        cell.gate.fetch_or(GATE_CHAIN, Ordering::Release);
+    }
+    if !record.silent.load(Ordering::Relaxed) {
+        cell.gate.fetch_and(!GATE_QUIET, Ordering::Relaxed);
+    }
+}

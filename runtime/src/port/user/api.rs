@@ -1,0 +1,36 @@
+//! The C interface, `include/relpoline.h`.
+
+use super::start::RUNTIME;
+use crate::options::Mode;
+use crate::stats;
+use core::ffi::{CStr, c_char, c_int};
+
+/// Tries before [`relpoline_set_mode`] gives up. Patching takes microseconds.
+const TRIES: usize = 10_000;
+
+/// `int relpoline_set_mode(int on)`: 0, or -1 when the mode could not be set now.
+#[unsafe(no_mangle)]
+pub extern "C" fn relpoline_set_mode(on: c_int) -> c_int {
+    let mode = if on == 0 { Mode::Off } else { Mode::On };
+    for _ in 0..TRIES {
+        if RUNTIME.set_mode(mode) {
+            return 0;
+        }
+        super::sys::yield_now();
+    }
+    -1
+}
+
+/// `int relpoline_write_stats(const char *path)`: 0, or an `errno` number.
+///
+/// # Safety
+/// `path` is a C string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn relpoline_write_stats(path: *const c_char) -> c_int {
+    let Some(image) = RUNTIME.image() else { return libc::ENOTSUP };
+    // SAFETY: the caller's promise.
+    match stats::write(&RUNTIME, image, unsafe { CStr::from_ptr(path) }) {
+        Ok(()) => 0,
+        Err(error) => error,
+    }
+}

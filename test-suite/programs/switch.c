@@ -1,0 +1,31 @@
+// Turns the whole process off and on while threads call: no wrong call, and off means off.
+#include "../../runtime/include/relpoline.h"
+#include "sites.h"
+#include <pthread.h>
+
+static volatile int stop;
+
+static void *work(void *argument) {
+    uint64_t state = (uintptr_t)argument * 1234567;
+    for (unsigned long round = 0; !stop; round++) {
+        unsigned site = (unsigned)(round >> 8) % SITES;
+        uint64_t random = next_random(&state);
+        check(site, (site + random % (site % 8 + 1)) % TARGETS, random);
+    }
+    return NULL;
+}
+
+int main(void) {
+    pthread_t ids[4];
+    for (int i = 0; i < 4; i++)
+        pthread_create(&ids[i], NULL, work, (void *)(uintptr_t)(i + 1));
+    for (int i = 0; i < 4000; i++)
+        if (relpoline_set_mode(i % 2)) {
+            fputs("relpoline_set_mode\n", stderr);
+            return 1;
+        }
+    stop = 1;
+    for (int i = 0; i < 4; i++)
+        pthread_join(ids[i], NULL);
+    puts("ok");
+}

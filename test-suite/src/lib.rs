@@ -1,0 +1,142 @@
+//! What the tests of whole programs share: where things are, how a program is compiled and run, and how its
+//! statistics are read.
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+
+/// Files that must stand in the build folder before any program can be tested.
+const BUILT: [&str; 4] =
+    ["librelpoline_pass.so", "librelpoline_rt.a", "relpoline-clang", "relpoline-clang++"];
+
+/// The folder of the built tools: `RELPOLINE_BINDIR`, else the release build.
+///
+/// # Errors
+/// Names what is missing, and the command that builds it.
+pub fn bindir() -> Result<PathBuf> {
+    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release");
+    let dir = std::env::var_os("RELPOLINE_BINDIR").map_or_else(default, PathBuf::from);
+    for name in BUILT {
+        ensure!(
+            dir.join(name).exists(),
+            "{} is missing; run: cargo build --release",
+            dir.join(name).display()
+        );
+    }
+    Ok(dir.canonicalize()?)
+}
+
+/// A program of `programs/`, compiled into a folder that goes with this value.
+pub struct Program {
+    dir: TempDir,
+    path: PathBuf,
+}
+
+impl Program {
+    /// Compiles `programs/<source>` with these arguments.
+    ///
+    /// # Errors
+    /// What the compiler said.
+    pub fn build(source: &str, arguments: &[&str]) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("program");
+        compile(source, arguments, &path)?;
+        Ok(Self { dir, path })
+    }
+
+    /// The executable.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder that the executable lies in.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Runs the program, with statistics, and requires that it succeeds.
+    ///
+    /// # Errors
+    /// How the program ended otherwise.
+    pub fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<Run> {
+        let output = self.try_run("", arguments)?;
+        ensure!(
+            output.status.success(),
+            "{}: {}\n{}{}",
+            self.path.display(),
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(Run { output, stats: self.stats()? })
+    }
+
+    /// Runs the program with statistics and further runtime options, however it ends.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn try_run<S: AsRef<OsStr>>(&self, options: &str, arguments: &[S]) -> Result<Output> {
+        let stats = self.dir.path().join("stats.json");
+        Command::new(&self.path)
+            .args(arguments)
+            .env("RELPOLINE_OPTIONS", format!("stats={}:{options}", stats.display()))
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("cannot run {}", self.path.display()))
+    }
+
+    /// Statistics of the last run.
+    ///
+    /// # Errors
+    /// When there are none, or they are not JSON.
+    pub fn stats(&self) -> Result<Value> {
+        let path = self.dir.path().join("stats.json");
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        serde_json::from_str(&text).with_context(|| format!("{} is not JSON: {text}", path.display()))
+    }
+}
+
+/// A finished run.
+pub struct Run {
+    /// Status and output.
+    pub output: Output,
+    /// Statistics.
+    pub stats: Value,
+}
+
+impl Run {
+    /// A number of the statistics' totals.
+    pub fn total(&self, name: &str) -> u64 {
+        self.stats["totals"][name].as_u64().unwrap_or_else(|| panic!("no total '{name}': {}", self.stats))
+    }
+
+    /// Standard output.
+    pub fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.output.stdout).into_owned()
+    }
+}
+
+/// Compiles `programs/<source>` to `path` with the wrapper for its language.
+///
+/// # Errors
+/// What the compiler said.
+pub fn compile(source: &str, arguments: &[&str], path: &Path) -> Result<()> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs").join(source);
+    let plus = source.extension().is_some_and(|extension| extension == "cpp");
+    let compiler = bindir()?.join(if plus { "relpoline-clang++" } else { "relpoline-clang" });
+    let output = Command::new(&compiler)
+        .args(["-O2", "-g1", "-Wall", "-Werror", "-pthread"])
+        .arg(&source)
+        .args(arguments)
+        .arg("-o")
+        .arg(path)
+        .output()
+        .with_context(|| format!("cannot run {}", compiler.display()))?;
+    if !output.status.success() || !output.stderr.is_empty() {
+        bail!("{}: {}", source.display(), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}

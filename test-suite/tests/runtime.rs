@@ -1,0 +1,54 @@
+//! Programs that attack the runtime: a call to a wrong target makes them abort.
+
+use relpoline_tests::Program;
+
+/// The forms and optimisation levels that every attack runs at.
+const VARIANTS: [&[&str]; 4] = [&["-O2"], &["-O0"], &["-O2", "--relpoline-form=stub"], &["-Os", "-no-pie"]];
+
+fn attack(source: &str, arguments: &[&str], at_least_patches: u64) {
+    for variant in VARIANTS {
+        let program = Program::build(source, variant).unwrap();
+        let run = program.run(arguments).unwrap_or_else(|error| panic!("{source} {variant:?}: {error}"));
+        assert!(run.stdout().starts_with("ok"), "{source} {variant:?}: {}", run.stdout());
+        let patches = run.total("patches");
+        assert!(
+            patches >= at_least_patches,
+            "{source} {variant:?}: only {patches} patches: {}",
+            run.stats["totals"]
+        );
+        assert_eq!(run.total("failures"), 0, "{source} {variant:?}: {}", run.stats);
+    }
+}
+
+#[test]
+fn threads_call_sites_while_they_are_patched() {
+    // 256 sites of 1 to 8 targets each; a lost race for the lock may leave some undecided.
+    attack("threads.c", &["8", "1200000"], 500);
+}
+
+#[test]
+fn signal_handlers_interrupt_the_learner_and_the_patcher() {
+    attack("signals.c", &[], 200);
+}
+
+#[test]
+fn forked_children_go_their_own_way() {
+    attack("forks.c", &[], 200);
+}
+
+#[test]
+fn every_argument_register_survives_the_slow_path() {
+    attack("registers.c", &[], 2);
+}
+
+#[test]
+fn no_page_is_writable_and_executable() {
+    let run = Program::build("pages.c", &[]).unwrap().run::<&str>(&[]).unwrap();
+    assert_eq!(run.stdout(), "");
+    assert!(run.total("polymorphic") >= 64, "{}", run.stats["totals"]);
+}
+
+#[test]
+fn a_process_is_turned_off_and_on_while_threads_call() {
+    attack("switch.c", &[], 100);
+}
