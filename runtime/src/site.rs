@@ -61,15 +61,6 @@ impl Site {
         }
     }
 
-    /// Source file, where the program was built with debug information.
-    pub fn file(&self) -> Option<&'static CStr> {
-        if self.entry.file == 0 {
-            return None;
-        }
-        // SAFETY: the compiler pass made the reference, to a NUL-terminated string of the same image.
-        Some(unsafe { CStr::from_ptr(resolve(&self.entry.file) as *const core::ffi::c_char) })
-    }
-
     /// Source line, 0 where unknown.
     pub fn line(&self) -> u32 {
         self.entry.line()
@@ -89,6 +80,18 @@ impl Image {
     /// Sites, in the order of the table.
     pub fn sites(&self) -> impl Iterator<Item = Site> {
         self.entries.iter().map(|entry| Site { entry })
+    }
+
+    /// Source file of `site`, where the program was built with debug information.
+    pub fn file(&self, site: &Site) -> Option<&'static CStr> {
+        let start = resolve(&site.entry.file);
+        if site.entry.file == 0 || !self.data.contains(&start) {
+            return None;
+        }
+        // SAFETY: the reference was made by the compiler pass; where the table is damaged, it still leads
+        // into the image, and the string ends at the image's end at the latest.
+        let bytes = unsafe { core::slice::from_raw_parts(start as *const u8, self.data.end - start) };
+        CStr::from_bytes_until_nul(bytes).ok()
     }
 
     /// Whether the table and the code agree on `site`.

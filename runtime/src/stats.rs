@@ -237,7 +237,7 @@ fn one_site(image: &Image, symbols: &Symbols, record: &Record, out: &mut Out) {
         .function(address)
         .map(|name| name.strip_suffix(crate::layout::STUB_SYMBOL_SUFFIX.as_bytes()).unwrap_or(name));
     out.text(",\"function\":").string(function);
-    out.text(",\"file\":").string(site.and_then(|site| site.file()).map(CStr::to_bytes));
+    out.text(",\"file\":").string(site.and_then(|site| image.file(&site)).map(CStr::to_bytes));
     out.text(",\"line\":").number(site.map_or(0, |site| site.line()).into());
     let form = if site.is_some_and(|site| site.form() == Form::Stub) { "stub" } else { "inline" };
     out.text(",\"form\":\"").text(form);
@@ -277,7 +277,7 @@ pub fn explain(runtime: &Runtime, image: &Image) {
         }
         let site = runtime::site_of(image, record);
         out.text("relpoline: ").bytes(site.and_then(|site| symbols.function(site.compare())).unwrap_or(b"?"));
-        if let Some(file) = site.and_then(|site| site.file()) {
+        if let Some(file) = site.and_then(|site| image.file(&site)) {
             out.text(" (")
                 .bytes(file.to_bytes())
                 .text(":")
