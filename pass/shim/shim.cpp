@@ -11,6 +11,14 @@
 
 using namespace llvm;
 
+// Data that the shim refers to is looked up when the plugin is loaded, functions when they are called. Weak,
+// a symbol that another version of LLVM lacks does not stop the loader before the version check has run.
+asm(".weak _ZN4llvm17PreservedAnalyses14AllAnalysesKeyE");
+asm(".weak _ZTVN4llvm21DiagnosticInfoGenericE");
+asm(".weak _ZTVN4llvm30DiagnosticInfoOptimizationBaseE");
+asm(".weak _ZTVN4llvm18OptimizationRemarkE");
+asm(".weak _ZTVN4llvm24OptimizationRemarkMissedE");
+
 // What a run of the pass is asked to do; the values are shared with src/lib.rs.
 enum class Task : uint32_t { Convert = 0, Protect = 1, StubForm = 2 };
 

@@ -22,6 +22,8 @@ pub enum Why {
     Nest,
     /// The calling convention leaves no place for the target.
     CallingConvention,
+    /// The callee preserves other registers than the convention's, `r10` and `r11` perhaps.
+    RegisterSet,
     /// An operand bundle (kCFI, pointer authentication, deoptimisation) belongs to the indirect call.
     Bundle,
     /// `setjmp` and its kind must not be duplicated or renamed.
@@ -36,6 +38,10 @@ pub enum Why {
     CodeModel,
     /// No register is free on this target.
     Target,
+    /// The branch is written in inline assembly, which the compiler does not change.
+    Assembly,
+    /// `__builtin_longjmp` becomes a jump when code is generated, whatever the function's attributes.
+    LongJump,
 }
 
 impl Why {
@@ -45,7 +51,10 @@ impl Why {
             Self::MustTail => "MustTail",
             Self::Nest => "StaticChain",
             Self::CallingConvention => "CallingConvention",
+            Self::RegisterSet => "RegisterSet",
             Self::Bundle => "OperandBundle",
+            Self::Assembly => "InlineAssembly",
+            Self::LongJump => "LongJump",
             Self::ReturnsTwice => "ReturnsTwice",
             Self::Never => "Never",
             Self::Section => "Section",
@@ -63,6 +72,11 @@ impl Why {
             Self::CallingConvention => {
                 "indirect call kept as a retpoline: calling convention leaves r10 no room"
             }
+            Self::RegisterSet => {
+                "indirect call kept as a retpoline: the callee preserves registers of its own"
+            }
+            Self::Assembly => "indirect branch left as it is: it is written in inline assembly",
+            Self::LongJump => "indirect branch left as it is: __builtin_longjmp jumps through its buffer",
             Self::Bundle => "indirect call kept as a retpoline: operand bundle belongs to the indirect call",
             Self::ReturnsTwice => "indirect call kept as a retpoline: the callee may return twice",
             Self::Never => "indirect call kept as a retpoline: function is marked RELPOLINE_NEVER",
@@ -89,12 +103,47 @@ pub fn indirect_calls(module: &Module, function: &Function, never: bool) -> Vec<
             let verdict = match whole.or_else(|| alone(&call)) {
                 Some(why) => Verdict::Retpoline(why),
                 // A call that must not be duplicated can still be made from one place.
-                None if call.must_not_be_copied() => Verdict::Convert(Form::Stub),
+                None if call.must_not_be_copied() || call.is_tail_call_with_stack_arguments() => {
+                    Verdict::Convert(Form::Stub)
+                }
                 None => Verdict::Convert(form),
             };
             (call, verdict)
         })
         .collect()
+}
+
+/// Indirect branches of `function` that no attribute reaches. They can only be reported.
+pub fn unprotected(function: &Function) -> Vec<(Call, Why)> {
+    let why = |call: &Call| {
+        if call.assembly().is_some_and(|text| branches_indirectly(&text)) {
+            Some(Why::Assembly)
+        } else if call.is_intrinsic("llvm.eh.sjlj.longjmp") {
+            Some(Why::LongJump)
+        } else {
+            None
+        }
+    };
+    function.calls().into_iter().filter_map(|call| why(&call).map(|why| (call, why))).collect()
+}
+
+/// Whether a line of assembly is a call or jump through a register or memory, in AT&T syntax (`call *…`) or
+/// in Intel's (`call [..]`, `call rax`).
+fn branches_indirectly(text: &str) -> bool {
+    text.split(['\n', ';']).any(|line| {
+        let mut words = line.split_whitespace().skip_while(|word| word.ends_with(':') || *word == "notrack");
+        let (mnemonic, operand) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
+        matches!(mnemonic, "call" | "callq" | "calll" | "jmp" | "jmpq" | "jmpl")
+            && (operand.starts_with(['*', '[']) || operand == "qword" || is_register(operand))
+    })
+}
+
+fn is_register(operand: &str) -> bool {
+    const NAMES: [&str; 16] = [
+        "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13",
+        "r14", "r15",
+    ];
+    NAMES.contains(&operand)
 }
 
 /// Functions that `RELPOLINE_NEVER` marks.
@@ -105,7 +154,7 @@ pub fn never_functions(module: &Module) -> HashSet<Function> {
 fn whole_function(module: &Module, function: &Function, never: bool) -> Option<Why> {
     if never {
         Some(Why::Never)
-    } else if !module.is_x86_64_elf() {
+    } else if !module.is_x86_64() {
         Some(Why::Target)
     } else if module.has_large_code() {
         Some(Why::CodeModel)
@@ -127,8 +176,10 @@ fn alone(call: &Call) -> Option<Why> {
         Some(Why::MustTail)
     } else if call.passes_static_chain() {
         Some(Why::Nest)
-    } else if !matches!(call.calling_convention(), CallConv::C | CallConv::Fast | CallConv::Cold) {
+    } else if !matches!(call.calling_convention(), CallConv::C | CallConv::Fast) {
         Some(Why::CallingConvention)
+    } else if call.has_own_register_set() {
+        Some(Why::RegisterSet)
     } else if call.has_operand_bundles() {
         Some(Why::Bundle)
     } else if call.returns_twice() {

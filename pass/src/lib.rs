@@ -91,11 +91,11 @@ unsafe extern "C" fn relpoline_run(module: llvm::sys::LLVMModuleRef, task: u32) 
 }
 
 fn run(module: &Module, task: Task) -> bool {
-    let triple = module.triple();
-    if !triple.starts_with("x86_64") && !triple.starts_with("i386") && !triple.starts_with("i686") {
+    if !module.is_x86_elf() {
         module.warn(&format!(
-            "relpoline: target '{triple}' is not supported (expected x86_64 or i386): indirect calls of this module \
-             stay as they are"
+            "relpoline: target '{}' is not supported (expected x86_64 or i386, and ELF): indirect calls of this \
+             module stay as they are",
+            module.triple()
         ));
         return false;
     }
@@ -120,8 +120,13 @@ fn run(module: &Module, task: Task) -> bool {
                 find::Verdict::Retpoline(why) => call.remark_missed(why.name(), why.explain()),
             }
         }
+        if task != Task::Protect {
+            for (branch, why) in find::unprotected(function) {
+                branch.remark_missed(why.name(), why.explain());
+            }
+        }
         rewrite::convert(module, function, &converted);
-        if task != Task::Protect && module.is_x86_64_elf() {
+        if task != Task::Protect && module.is_x86_64() {
             function.mark_built(relpoline_layout::BUILT_SECTION);
         }
     }

@@ -12,8 +12,9 @@
 extern "C" {
 #endif
 
-/* In front of a function: its indirect calls stay retpolines. */
-#define RELPOLINE_NEVER __attribute__((annotate("relpoline_never")))
+/* In front of a function: its indirect calls stay retpolines. It is not inlined, for its calls would be the
+ * caller's then. */
+#define RELPOLINE_NEVER __attribute__((noinline, annotate("relpoline_never")))
 
 /* 0: every converted call is a retpoline from now on. 1: sites learn, and use what they have learned again.
  * Returns 0, or -1 when the mode could not be set: the runtime is busy (in a signal handler, say), or was

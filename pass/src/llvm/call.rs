@@ -1,6 +1,6 @@
 //! Calls and invokes.
 
-use super::{Constant, Function, c_string, inline_asm, raw};
+use super::{Constant, c_string, inline_asm, raw};
 use llvm_sys::{LLVMAttributeFunctionIndex, LLVMTailCallKind, core::*, debuginfo::*, prelude::*};
 use std::ffi::{CStr, c_uint};
 
@@ -24,10 +24,8 @@ pub enum Callee {
 pub enum CallConv {
     /// The C convention.
     C,
-    /// LLVM's `fastcc`, which is C's on x86-64 as far as `r10` is concerned.
+    /// LLVM's `fastcc`, which is C's on x86-64 as far as registers are concerned.
     Fast,
-    /// LLVM's `coldcc`.
-    Cold,
     /// Any other one.
     Other,
 }
@@ -71,7 +69,6 @@ impl Call {
         match unsafe { LLVMGetInstructionCallConv(self.0) } {
             0 => CallConv::C,
             8 => CallConv::Fast,
-            9 => CallConv::Cold,
             _ => CallConv::Other,
         }
     }
@@ -89,6 +86,53 @@ impl Call {
     /// Whether there must be only one copy of the call.
     pub fn must_not_be_copied(&self) -> bool {
         ["noduplicate", "convergent"].iter().any(|name| self.has_attribute(LLVMAttributeFunctionIndex, name))
+    }
+
+    /// Whether the callee promises to preserve registers that stubs use, or is asked to preserve none.
+    pub fn has_own_register_set(&self) -> bool {
+        ["no_caller_saved_registers", "no_callee_saved_registers"].iter().any(|name| unsafe {
+            !LLVMGetCallSiteStringAttribute(
+                self.0,
+                LLVMAttributeFunctionIndex,
+                name.as_ptr().cast(),
+                name.len() as c_uint,
+            )
+            .is_null()
+        })
+    }
+
+    /// Whether the call may become a jump and passes arguments on the stack. Of two copies, LLVM may make only
+    /// one a jump then.
+    pub fn is_tail_call_with_stack_arguments(&self) -> bool {
+        /// Integer arguments that travel in registers.
+        const REGISTERS: c_uint = 6;
+        self.tail_kind() == LLVMTailCallKind::LLVMTailCallKindTail
+            && (self.argument_count() > REGISTERS
+                || (1..=self.argument_count()).any(|index| self.has_attribute(index, "byval")))
+            && unsafe { !LLVMIsAReturnInst(LLVMGetNextInstruction(self.0)).is_null() }
+    }
+
+    /// Text of the assembly, if it is assembly that is called.
+    pub fn assembly(&self) -> Option<String> {
+        unsafe {
+            let callee = LLVMIsAInlineAsm(LLVMGetCalledValue(self.0));
+            if callee.is_null() {
+                return None;
+            }
+            let mut length = 0;
+            let text = LLVMGetInlineAsmAsmString(callee, &mut length);
+            Some(String::from_utf8_lossy(std::slice::from_raw_parts(text.cast::<u8>(), length)).into_owned())
+        }
+    }
+
+    /// Whether the call is one of an intrinsic of this name.
+    pub fn is_intrinsic(&self, name: &str) -> bool {
+        unsafe {
+            let callee = LLVMIsAFunction(LLVMGetCalledValue(self.0));
+            !callee.is_null()
+                && inkwell::values::FunctionValue::new(callee)
+                    .is_some_and(|callee| callee.get_name().to_bytes() == name.as_bytes())
+        }
     }
 
     /// Source line (0 where unknown) and file.
@@ -165,7 +209,10 @@ impl Call {
             add_call_attribute(goto, LLVMAttributeFunctionIndex, "nounwind");
             LLVMDisposeBuilder(builder);
             LLVMInstructionEraseFromParent(branch);
-            LLVMInstructionEraseFromParent(compare);
+            // A constant callee has been compared already.
+            if !LLVMIsAInstruction(compare).is_null() {
+                LLVMInstructionEraseFromParent(compare);
+            }
             (Call(hot), self)
         }
     }
@@ -264,15 +311,6 @@ impl Call {
 
     fn has_attribute(&self, index: c_uint, name: &str) -> bool {
         unsafe { !LLVMGetCallSiteEnumAttribute(self.0, index, attribute_kind(name)).is_null() }
-    }
-
-    /// The function that contains the call.
-    #[allow(dead_code)]
-    pub fn function(&self) -> Option<Function> {
-        unsafe {
-            inkwell::values::FunctionValue::new(LLVMGetBasicBlockParent(LLVMGetInstructionParent(self.0)))
-                .map(Function)
-        }
     }
 }
 

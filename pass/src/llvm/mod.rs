@@ -53,11 +53,18 @@ impl Module {
         self.module.get_triple().as_str().to_string_lossy().into_owned()
     }
 
-    /// Whether the target is x86-64 with 64-bit pointers, in ELF files.
-    pub fn is_x86_64_elf(&self) -> bool {
+    /// Whether the target is an x86 whose object files are ELF.
+    pub fn is_x86_elf(&self) -> bool {
         let triple = self.triple();
-        let other = ["x32", "windows", "darwin", "macos", "apple", "uefi", "cygwin"];
-        triple.starts_with("x86_64") && !other.iter().any(|part| triple.contains(part))
+        let others = ["windows", "darwin", "macos", "apple", "uefi", "cygwin"];
+        ["x86_64", "i386", "i486", "i586", "i686"].iter().any(|start| triple.starts_with(start))
+            && !others.iter().any(|part| triple.contains(part))
+    }
+
+    /// Whether the target is x86-64 with 64-bit pointers.
+    pub fn is_x86_64(&self) -> bool {
+        let triple = self.triple();
+        triple.starts_with("x86_64") && !triple.ends_with("x32")
     }
 
     /// Whether code and data may be more than 2 GiB apart.

@@ -60,7 +60,7 @@ struct DemoOptions {
     #[arg(long)]
     dir: PathBuf,
     /// How often every program runs.
-    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 21, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
 }
 

@@ -1,6 +1,6 @@
-//! Tables in Markdown, aligned for a terminal.
+//! Tables in Markdown, aligned for a terminal: numbers to the right, text to the left.
 
-/// A table whose first column is aligned left, the others right.
+/// A table.
 #[derive(Debug)]
 pub struct Table {
     rows: Vec<Vec<String>>,
@@ -20,23 +20,30 @@ impl Table {
     /// The table as text.
     pub fn render(&self) -> String {
         let columns = self.rows[0].len();
-        let width = |column: usize| self.rows.iter().filter_map(|row| row.get(column)).map(|c| c.chars().count()).max();
-        let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0).max(3)).collect();
+        let cells = |column: usize| self.rows.iter().filter_map(move |row| row.get(column));
+        let widths: Vec<usize> = (0..columns)
+            .map(|column| cells(column).map(|cell| cell.chars().count()).max().unwrap_or(0).max(3))
+            .collect();
+        let is_number = |cell: &String| cell.starts_with(|first: char| first.is_ascii_digit());
+        // The first column names the rows, even if by a number.
+        let numbers: Vec<bool> =
+            (0..columns).map(|column| column > 0 && cells(column).skip(1).all(is_number)).collect();
         let mut text = String::new();
-        for (number, row) in self.rows.iter().enumerate() {
+        for (position, row) in self.rows.iter().enumerate() {
             for (column, &width) in widths.iter().enumerate() {
                 let cell = row.get(column).map_or("", String::as_str);
-                text += &if column == 0 { format!("| {cell:<width$} |") } else { format!(" {cell:>width$} |") };
+                text += &if numbers[column] {
+                    format!("| {cell:>width$} ")
+                } else {
+                    format!("| {cell:<width$} ")
+                };
             }
-            text.push('\n');
-            if number == 0 {
+            text += "|\n";
+            if position == 0 {
                 for (column, &width) in widths.iter().enumerate() {
-                    text += &match column {
-                        0 => format!("|{}|", "-".repeat(width + 2)),
-                        _ => format!("{}:|", "-".repeat(width + 1)),
-                    };
+                    text += &format!("|{}{}", "-".repeat(width + 1), if numbers[column] { ":" } else { "-" });
                 }
-                text.push('\n');
+                text += "|\n";
             }
         }
         text
@@ -62,13 +69,19 @@ mod tests {
 
     #[test]
     fn columns_are_aligned() {
-        let mut table = Table::new(["name", "n"]);
-        table.row(["a".into(), "1000".into()]);
-        assert_eq!(table.render(), "| name |    n |\n|------|-----:|\n| a    | 1000 |\n");
+        let mut table = Table::new(["name", "n", "why"]);
+        table.row(["a".into(), "1000".into(), "none".into()]);
+        assert_eq!(
+            table.render(),
+            "| name |    n | why  |\n|------|-----:|------|\n| a    | 1000 | none |\n"
+        );
     }
 
     #[test]
     fn thousands_are_grouped() {
-        assert_eq!((grouped(7), grouped(1000), grouped(12_345_678)), ("7".into(), "1,000".into(), "12,345,678".into()));
+        assert_eq!(
+            (grouped(7), grouped(1000), grouped(12_345_678)),
+            ("7".into(), "1,000".into(), "12,345,678".into())
+        );
     }
 }

@@ -1,0 +1,85 @@
+//! Which functions were compiled by relpoline: the section `relpoline_built` lists them.
+
+use crate::elf::{ElfError, Image, Place, References, read_i32};
+use relpoline_layout::BUILT_SECTION;
+use std::collections::{HashMap, HashSet};
+
+/// Start and size, four bytes each.
+const ROW: usize = 8;
+
+/// The listed functions.
+#[derive(Default)]
+pub struct Built {
+    /// Start and end of each, by section, in order.
+    ranges: HashMap<usize, Vec<(u64, u64)>>,
+    names: HashSet<Vec<u8>>,
+}
+
+impl Built {
+    /// Reads the list.
+    pub fn read(image: &Image) -> Result<Self, ElfError> {
+        let mut built = Self::default();
+        for section in image.sections_named(BUILT_SECTION) {
+            built.read_section(image, section).map_err(|reason| ElfError::Damaged {
+                name: image.name.into(),
+                reason: format!("section {BUILT_SECTION}: {reason}"),
+            })?;
+        }
+        for (section, ranges) in &mut built.ranges {
+            ranges.sort_unstable();
+            ranges.dedup();
+            let starts: HashSet<u64> = ranges.iter().map(|range| range.0).collect();
+            let functions = image.functions.in_section(*section).iter();
+            built.names.extend(
+                functions
+                    .filter(|function| starts.contains(&function.start))
+                    .map(|function| function.raw_name().into()),
+            );
+        }
+        Ok(built)
+    }
+
+    fn read_section(&mut self, image: &Image, section: usize) -> Result<(), String> {
+        let data = image.sections[section].data;
+        if !data.len().is_multiple_of(ROW) {
+            return Err(format!("it has {} bytes, expected a multiple of {ROW}", data.len()));
+        }
+        let references = References::new(image, section);
+        for (index, row) in data.chunks_exact(ROW).enumerate() {
+            let place =
+                references.get((index * ROW) as u64).map_err(|reason| format!("entry {index}: {reason}"))?;
+            let place = place.ok_or(format!("entry {index}: its function is 0"))?;
+            let size = u64::from(read_i32(row, 4).unwrap_or_default() as u32);
+            let code = &image.sections[place.section];
+            if !code.executable || size > code.size - place.offset {
+                return Err(format!(
+                    "entry {index}: {size} bytes at {:#x} are not in a section of code",
+                    image.address(place)
+                ));
+            }
+            self.ranges.entry(place.section).or_default().push((place.offset, place.offset + size));
+        }
+        Ok(())
+    }
+
+    /// Number of functions.
+    pub fn len(&self) -> usize {
+        self.ranges.values().map(Vec::len).sum()
+    }
+
+    /// Whether the code at `place` was compiled by relpoline.
+    pub fn holds(&self, image: &Image, place: Place) -> bool {
+        let inside = self.ranges.get(&place.section).is_some_and(|ranges| {
+            let next = ranges.partition_point(|range| range.0 <= place.offset);
+            ranges[..next].last().is_some_and(|range| place.offset < range.1)
+        });
+        inside || image.functions.at(place).is_some_and(|function| self.holds_part(function.raw_name()))
+    }
+
+    /// A part of a function that was split off lies elsewhere, under the function's name and a suffix.
+    fn holds_part(&self, name: &[u8]) -> bool {
+        [&b".cold"[..], b".__part."].iter().any(|suffix| {
+            memchr::memmem::rfind(name, suffix).is_some_and(|at| self.names.contains(&name[..at]))
+        })
+    }
+}

@@ -1,0 +1,223 @@
+//! What the audit found, as text and as JSON.
+
+use super::{
+    built::Built,
+    scan::{Class, Finding},
+};
+use crate::{
+    elf::{Image, demangle},
+    sites::Site,
+};
+use anyhow::Result;
+use serde::Serialize;
+use std::{fmt::Write, path::Path};
+
+/// How many branches of code that was not built here are listed.
+const SHORT_LIST: usize = 10;
+
+/// Indirect branches by class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    retpoline: usize,
+    plt: usize,
+    got: usize,
+    raw: usize,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct SiteCounts {
+    inline: usize,
+    stub: usize,
+}
+
+/// One indirect branch that is no retpoline.
+#[derive(Debug, Serialize)]
+struct Branch {
+    class: Class,
+    /// Whether the code around it was compiled by relpoline.
+    built_here: bool,
+    address: String,
+    section: String,
+    instruction: String,
+    function: Option<String>,
+    symbol: Option<String>,
+    /// From the function's start.
+    offset: Option<u64>,
+    /// The member of the archive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    member: Option<String>,
+}
+
+/// Everything about one file; an archive counts as one.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    file: String,
+    built_functions: usize,
+    relpoline_sites: SiteCounts,
+    built_here: Counts,
+    elsewhere: Counts,
+    branches: Vec<Branch>,
+}
+
+impl Report {
+    /// With nothing found yet.
+    pub fn new(path: &Path) -> Self {
+        Self {
+            file: path.display().to_string(),
+            built_functions: 0,
+            relpoline_sites: SiteCounts::default(),
+            built_here: Counts::default(),
+            elsewhere: Counts::default(),
+            branches: Vec::new(),
+        }
+    }
+
+    /// Adds what was found in the file, or in one member of the archive.
+    pub fn add(&mut self, image: &Image, built: &Built, sites: &[Site], findings: Vec<Finding>) {
+        let stub = sites.iter().filter(|site| site.form == "stub").count();
+        self.relpoline_sites.stub += stub;
+        self.relpoline_sites.inline += sites.len() - stub;
+        self.built_functions += built.len();
+        for finding in findings {
+            let built_here = built.holds(image, finding.place);
+            let counts = if built_here { &mut self.built_here } else { &mut self.elsewhere };
+            match finding.class {
+                Class::Retpoline => counts.retpoline += 1,
+                Class::Plt => counts.plt += 1,
+                Class::Got => counts.got += 1,
+                Class::Raw => counts.raw += 1,
+            }
+            if finding.class != Class::Retpoline {
+                let branch = self.branch(image, finding, built_here);
+                self.branches.push(branch);
+            }
+        }
+    }
+
+    fn branch(&self, image: &Image, finding: Finding, built_here: bool) -> Branch {
+        let place = finding.place;
+        let function = image.functions.at(place);
+        let symbol = function.map(|function| function.name().into_owned());
+        Branch {
+            class: finding.class,
+            built_here,
+            address: format!("{:#x}", image.address(place)),
+            section: image.sections[place.section].name.clone(),
+            instruction: finding.instruction,
+            function: symbol.as_deref().map(demangle),
+            symbol,
+            offset: function.map(|function| place.offset - function.start),
+            member: image
+                .name
+                .strip_prefix(&self.file)
+                .and_then(|rest| Some(rest.strip_prefix('(')?.strip_suffix(')')?.to_owned())),
+        }
+    }
+
+    /// Whether raw branches are left that should not be.
+    pub fn fails(&self, all: bool) -> bool {
+        self.built_here.raw > 0 || (self.elsewhere.raw > 0 && (all || self.built_functions == 0))
+    }
+
+    /// For people.
+    pub fn text(&self, all: bool, list: bool) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = self.write(&mut text, all, list);
+        text
+    }
+
+    fn write(&self, text: &mut String, all: bool, list: bool) -> std::fmt::Result {
+        writeln!(text, "{}: {}", self.file, self.verdict())?;
+        let sites = self.relpoline_sites.inline + self.relpoline_sites.stub;
+        let (here, there) = (&self.built_here, &self.elsewhere);
+        writeln!(text, "  {:<28} {:>10} {:>10}", "", "built here", "elsewhere")?;
+        let forms = format!("{} inline, {} stub", self.relpoline_sites.inline, self.relpoline_sites.stub);
+        writeln!(text, "  {:<28} {sites:>10} {:>10}  {forms}", "relpoline", "-")?;
+        for (name, here, there) in [
+            ("retpoline", here.retpoline, there.retpoline),
+            ("through PLT", here.plt, there.plt),
+            ("through GOT", here.got, there.got),
+            ("raw", here.raw, there.raw),
+        ] {
+            writeln!(text, "  {name:<28} {here:>10} {there:>10}")?;
+        }
+        if list {
+            return self.list(text, "every indirect branch that is no retpoline", usize::MAX, |_| true);
+        }
+        self.list(text, "raw, built here", usize::MAX, |branch| {
+            branch.class == Class::Raw && branch.built_here
+        })?;
+        let limit = if all { usize::MAX } else { SHORT_LIST };
+        self.list(text, "raw, built elsewhere", limit, |branch| {
+            branch.class == Class::Raw && !branch.built_here
+        })
+    }
+
+    fn verdict(&self) -> String {
+        let raw = self.built_here.raw;
+        let foreign = self.elsewhere.raw;
+        match (self.built_functions, raw, foreign) {
+            (0, _, 0) => "not built by relpoline; no raw indirect branch".into(),
+            (0, _, _) => format!("not built by relpoline; {} left", count(foreign, "raw indirect branch")),
+            (functions, 0, _) => {
+                format!("no raw indirect branch in the {} built here", count(functions, "function"))
+            }
+            (_, raw, _) => format!("{} left in code built here", count(raw, "raw indirect branch")),
+        }
+    }
+
+    fn list(
+        &self,
+        text: &mut String,
+        title: &str,
+        limit: usize,
+        wanted: impl Fn(&Branch) -> bool,
+    ) -> std::fmt::Result {
+        let branches: Vec<&Branch> = self.branches.iter().filter(|branch| wanted(branch)).collect();
+        if branches.is_empty() {
+            return Ok(());
+        }
+        writeln!(text, "  {title}:")?;
+        for branch in branches.iter().take(limit) {
+            let at = match (&branch.function, branch.offset) {
+                (Some(function), Some(offset)) => format!("{function}+{offset:#x}"),
+                _ => branch.section.clone(),
+            };
+            let instruction =
+                if branch.instruction.is_empty() { "entry of the PLT" } else { branch.instruction.as_str() };
+            write!(text, "    {:<12} {instruction:<32} {at}", branch.address)?;
+            match &branch.member {
+                Some(member) => writeln!(text, "  ({member})")?,
+                None => writeln!(text)?,
+            }
+        }
+        let more = branches.len().saturating_sub(limit);
+        if more > 0 {
+            writeln!(text, "    ... and {more} more; --all lists them")?;
+        }
+        Ok(())
+    }
+}
+
+fn count(number: usize, thing: &str) -> String {
+    let plural = match (number, thing.ends_with("ch")) {
+        (1, _) => "",
+        (_, true) => "es",
+        _ => "s",
+    };
+    format!("{number} {thing}{plural}")
+}
+
+/// All reports, each with its verdict.
+pub fn json(reports: &[Report], all: bool) -> Result<String> {
+    #[derive(Serialize)]
+    struct Judged<'a> {
+        #[serde(flatten)]
+        report: &'a Report,
+        passed: bool,
+    }
+    let judged: Vec<Judged> =
+        reports.iter().map(|report| Judged { report, passed: !report.fails(all) }).collect();
+    Ok(serde_json::to_string_pretty(&judged)?)
+}

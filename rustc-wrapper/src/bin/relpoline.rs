@@ -1,0 +1,34 @@
+//! Looks at an installation of relpoline, and at what was built with it.
+
+use clap::{Parser, Subcommand};
+use relpoline_tools::{audit, flags, info, program, sites};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "relpoline", version, about, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Say what is installed, what is missing, and the command that mends it
+    Info(info::Arguments),
+    /// Print the flags for builds that do without the compiler wrappers
+    Flags(flags::Arguments),
+    /// List the call sites of a file
+    Sites(sites::Arguments),
+    /// Find every indirect call and jump of a file, and say which are protected
+    Audit(audit::Arguments),
+}
+
+fn main() -> ExitCode {
+    let command = Arguments::parse().command;
+    program::run("relpoline", 2, || match command {
+        Command::Info(arguments) => info::run(&arguments),
+        Command::Flags(arguments) => flags::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Sites(arguments) => sites::run(&arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
+    })
+}

@@ -1,0 +1,369 @@
+//! What a clang command line asks for, as far as the wrapper has to know. Only looks; clang itself parses.
+
+use std::{
+    ffi::{OsStr, OsString},
+    os::unix::ffi::OsStrExt,
+};
+
+/// How far clang goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// To the end.
+    #[default]
+    Link,
+    /// Assembly, an object file, bitcode.
+    Compile,
+    /// Nothing is generated: preprocessing, syntax check, analysis.
+    Check,
+    /// It only says something about itself.
+    Inform,
+}
+
+/// What the wrapper may do for a target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Target {
+    /// x86-64 Linux: relpolines.
+    #[default]
+    Native,
+    /// Anything else: retpolines or nothing, and no runtime.
+    Foreign,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommandLine {
+    /// How far clang goes.
+    pub phase: Phase,
+    /// Whether there is anything to work on.
+    pub inputs: bool,
+    /// Whether some of it is code that will be compiled.
+    pub sources: bool,
+    /// A link that makes another object file.
+    pub relocatable: bool,
+    /// What it is for.
+    pub target: Target,
+    /// Link-time optimisation.
+    pub lto: bool,
+    /// The linker, where one is named.
+    pub linker: Option<OsString>,
+    /// The compiler proper is called directly (`-cc1`).
+    pub frontend: bool,
+    /// Position of `--`, behind which everything is a file.
+    pub end_of_options: Option<usize>,
+}
+
+/// Options whose value is the next argument: those of clang's table that can be met on Linux.
+const SEPARATE: &[&str] = &[
+    "--config",
+    "--define-macro",
+    "--include",
+    "--include-directory",
+    "--include-directory-after",
+    "--language",
+    "--output",
+    "--param",
+    "--prefix",
+    "--sysroot",
+    "--undefine-macro",
+    "-A",
+    "-B",
+    "-D",
+    "-F",
+    "-G",
+    "-I",
+    "-L",
+    "-MF",
+    "-MJ",
+    "-MQ",
+    "-MT",
+    "-T",
+    "-Tbss",
+    "-Tdata",
+    "-Ttext",
+    "-U",
+    "-Xanalyzer",
+    "-Xarch_device",
+    "-Xarch_host",
+    "-Xassembler",
+    "-Xclang",
+    "-Xclangas",
+    "-Xcuda-fatbinary",
+    "-Xcuda-ptxas",
+    "-Xlinker",
+    "-Xoffload-linker",
+    "-Xopenmp-target",
+    "-Xpreprocessor",
+    "-Xthinlto-distributor",
+    "-arch",
+    "-b",
+    "-ccc-gcc-name",
+    "-ccc-install-dir",
+    "-cxx-isystem",
+    "-dependency-dot",
+    "-dependency-file",
+    "-dumpdir",
+    "-e",
+    "-fmodules-user-build-path",
+    "-ftrapv-handler",
+    "-gcc-toolchain",
+    "-idirafter",
+    "-iframework",
+    "-iframeworkwithsysroot",
+    "-imacros",
+    "-imultilib",
+    "-include",
+    "-include-pch",
+    "-index-store-path",
+    "-iprefix",
+    "-iquote",
+    "-isysroot",
+    "-isystem",
+    "-isystem-after",
+    "-ivfsoverlay",
+    "-iwithprefix",
+    "-iwithprefixbefore",
+    "-iwithsysroot",
+    "-l",
+    "-mllvm",
+    "-mmlir",
+    "-mthread-model",
+    "-o",
+    "-resource-dir",
+    "-rpath",
+    "-serialize-diagnostics",
+    "-target",
+    "-u",
+    "-working-directory",
+    "-x",
+    "-z",
+];
+
+/// Options that belong to the linker: with one of them alone clang links, or tries to.
+const LINKER_INPUT: &[&str] = &["-Wl,", "-Xlinker", "-l", "-z", "-u", "-T"];
+
+/// Ends of the names of files that hold no source code.
+const NO_SOURCE: &[&str] =
+    &[".o", ".obj", ".lo", ".a", ".so", ".s", ".S", ".sx", ".ld", ".lds", ".map", ".ver"];
+
+impl CommandLine {
+    /// Looks at arguments whose response files are expanded.
+    pub fn scan(arguments: &[OsString]) -> Self {
+        let mut found = Self::default();
+        // clang only takes it for the compiler proper in first place.
+        if let Some(first) = arguments.first().map(|first| first.as_bytes())
+            && first.starts_with(b"-cc1")
+        {
+            found.frontend = first == b"-cc1";
+            found.phase = if found.frontend { Phase::Compile } else { Phase::Inform };
+            found.inputs = true;
+            found.sources = true;
+            return found;
+        }
+        let mut rest = arguments.iter().enumerate();
+        while let Some((at, argument)) = rest.next() {
+            let bytes = argument.as_bytes();
+            if bytes == b"--" {
+                found.end_of_options = Some(at);
+                for (_, file) in rest.by_ref() {
+                    found.file(file);
+                }
+            } else if bytes == b"-" || !bytes.starts_with(b"-") {
+                found.file(argument);
+            } else {
+                let value = SEPARATE
+                    .iter()
+                    .any(|name| bytes == name.as_bytes())
+                    .then(|| rest.next().map_or(OsStr::new(""), |(_, value)| value));
+                found.option(argument, value);
+            }
+        }
+        found
+    }
+
+    /// Whether clang will run the linker.
+    pub fn links(&self) -> bool {
+        self.phase == Phase::Link && self.inputs
+    }
+
+    /// Whether clang will generate code.
+    pub fn generates(&self) -> bool {
+        self.phase <= Phase::Compile && self.sources
+    }
+
+    fn file(&mut self, file: &OsStr) {
+        self.inputs = true;
+        let name = file.as_bytes();
+        let library = name.windows(4).any(|part| part == b".so.");
+        self.sources |= !library && !NO_SOURCE.iter().any(|end| name.ends_with(end.as_bytes()));
+    }
+
+    fn option(&mut self, option: &OsStr, value: Option<&OsStr>) {
+        let bytes = option.as_bytes();
+        let Ok(name) = str::from_utf8(bytes) else { return };
+        self.inputs |= LINKER_INPUT.iter().any(|prefix| name.starts_with(prefix));
+        match name {
+            "-c"
+            | "-S"
+            | "--assemble"
+            | "--compile"
+            | "--precompile"
+            | "-emit-ast"
+            | "-emit-interface-stubs"
+            | "-extract-api"
+            | "-ccc-print-phases" => self.stop(Phase::Compile),
+            "-E"
+            | "-M"
+            | "-MM"
+            | "--preprocess"
+            | "--dependencies"
+            | "--user-dependencies"
+            | "-fsyntax-only"
+            | "--analyze" => self.stop(Phase::Check),
+            "--version" | "--help" | "--help-hidden" | "-help" | "-dumpversion" | "-dumpmachine"
+            | "-dumpspecs" => self.stop(Phase::Inform),
+            "-r" | "--relocatable" => self.relocatable = true,
+            "-Xlinker" => self.linker_argument(value.unwrap_or_default().as_bytes()),
+            "-flto" => self.lto = true,
+            "-fno-lto" => self.lto = false,
+            "-m64" => self.target = Target::Native,
+            "-m32" | "-mx32" | "-m16" => self.target = Target::Foreign,
+            "-target" => self.target = target(value.unwrap_or_default().to_string_lossy().as_ref()),
+            _ => self.joined(name),
+        }
+    }
+
+    fn joined(&mut self, name: &str) {
+        if let Some(triple) = name.strip_prefix("--target=") {
+            self.target = target(triple);
+        } else if name.starts_with("-flto=") {
+            self.lto = true;
+        } else if let Some(linker) = name.strip_prefix("-fuse-ld=").or(name.strip_prefix("--ld-path=")) {
+            self.linker = (!linker.is_empty()).then(|| linker.into());
+        } else if let Some(list) = name.strip_prefix("-Wl,") {
+            list.split(',').for_each(|argument| self.linker_argument(argument.as_bytes()));
+        } else if ["-print-", "--print-", "--help=", "--autocomplete="]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+        {
+            self.stop(Phase::Inform);
+        }
+    }
+
+    fn linker_argument(&mut self, argument: &[u8]) {
+        self.relocatable |= matches!(argument, b"-r" | b"-i" | b"--relocatable" | b"-relocatable");
+    }
+
+    /// The option that stops earliest wins.
+    fn stop(&mut self, phase: Phase) {
+        self.phase = self.phase.max(phase);
+    }
+}
+
+fn target(triple: &str) -> Target {
+    let x86_64 = triple.starts_with("x86_64") || triple.starts_with("amd64");
+    // `x86_64-pc-linux-gnu`, and `x86_64-linux-gnu` without a vendor.
+    let linux = triple.split('-').skip(1).take(2).any(|part| part.starts_with("linux"));
+    if x86_64 && linux && !triple.ends_with("x32") { Target::Native } else { Target::Foreign }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scan(line: &str) -> CommandLine {
+        let arguments: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        CommandLine::scan(&arguments)
+    }
+
+    #[test]
+    fn phases() {
+        let phase = |line: &str| (scan(line).phase, scan(line).links());
+        assert_eq!(phase("a.c -o a"), (Phase::Link, true));
+        assert_eq!(phase("-c a.c"), (Phase::Compile, false));
+        assert_eq!(phase("-S -E a.c"), (Phase::Check, false));
+        assert_eq!(phase("-fsyntax-only a.c"), (Phase::Check, false));
+        assert_eq!(phase("--version"), (Phase::Inform, false));
+        assert_eq!(phase("-print-search-dirs a.o"), (Phase::Inform, false));
+        assert_eq!(phase("-MD -MF -c a.c"), (Phase::Link, true));
+        assert_eq!(phase("-MMD -MP a.c"), (Phase::Link, true));
+    }
+
+    #[test]
+    fn without_inputs_nothing_is_linked() {
+        for line in
+            ["", "-v", "-o a", "-O2 -Wall -std=c11", "-x c", "-include a.h -I dir -L dir", "-rdynamic"]
+        {
+            assert!(!scan(line).links(), "{line}");
+        }
+        for line in ["a.o", "-x c -", "-lfoo", "-l foo", "-Wl,foo.o", "-Xlinker foo.o", "-v a.c"] {
+            assert!(scan(line).links(), "{line}");
+        }
+    }
+
+    #[test]
+    fn sources() {
+        for line in ["-c a.c", "a.o b.cpp", "-x c -", "-c a.ll", "a.c++", "a"] {
+            assert!(scan(line).generates(), "{line}");
+        }
+        for line in ["a.o b.a -o c", "-c a.s", "liba.so libb.so.1.2", "-E a.c", "-fsyntax-only a.c", "-o a.c"]
+        {
+            assert!(!scan(line).generates(), "{line}");
+        }
+    }
+
+    #[test]
+    fn relocatable_links() {
+        for line in ["-r a.o", "-Wl,-r a.o", "-nostdlib -Wl,-z,now,--relocatable a.o", "-Xlinker -r a.o"] {
+            assert!(scan(line).relocatable, "{line}");
+        }
+        for line in ["-rdynamic a.o", "-o -r a.o", "-Wl,-rpath,/r a.o", "-I -r a.c"] {
+            assert!(!scan(line).relocatable, "{line}");
+        }
+    }
+
+    #[test]
+    fn targets() {
+        for line in
+            ["a.c", "--target=x86_64-linux-gnu a.c", "-target x86_64-pc-linux-gnu a.c", "-m32 -m64 a.c"]
+        {
+            assert_eq!(scan(line).target, Target::Native, "{line}");
+        }
+        for line in [
+            "-m32 a.c",
+            "--target=aarch64-linux-gnu a.c",
+            "-target i686-linux-gnu",
+            "-mx32",
+            "--target=x86_64-linux-gnux32",
+            "--target=x86_64-apple-darwin",
+            "--target=x86_64-unknown-none-elf",
+        ] {
+            assert_eq!(scan(line).target, Target::Foreign, "{line}");
+        }
+    }
+
+    #[test]
+    fn link_time_optimisation_and_linkers() {
+        assert!(scan("-flto a.c").lto && scan("-flto=thin a.c").lto);
+        assert!(!scan("-flto -fno-lto a.c").lto && !scan("a.c").lto);
+        assert_eq!(scan("-fuse-ld=gold -fuse-ld=lld").linker, Some("lld".into()));
+        assert_eq!(scan("--ld-path=/opt/ld").linker, Some("/opt/ld".into()));
+    }
+
+    #[test]
+    fn end_of_options() {
+        let found = scan("-c -- -r -flto.c");
+        assert_eq!((found.end_of_options, found.relocatable, found.lto), (Some(1), false, false));
+    }
+
+    #[test]
+    fn compiler_proper() {
+        assert!(scan("-cc1 -emit-obj a.c").frontend && scan("-cc1 a.c").generates());
+        assert_eq!(scan("-cc1as a.s").phase, Phase::Inform);
+        assert!(!scan("-c -cc1").frontend);
+    }
+
+    #[test]
+    fn the_table_is_sorted() {
+        assert!(SEPARATE.is_sorted());
+    }
+}

@@ -1,0 +1,147 @@
+//! `relpoline-clang` and `relpoline-clang++`: clang with the plugin, and with the runtime where it links.
+
+mod command_line;
+mod plan;
+mod response_file;
+
+pub use plan::{joined, lto_linker_flags, macro_definition};
+
+use crate::{
+    options::{self, Options, Question},
+    program,
+    toolchain::{Clang, find_clang},
+};
+use anyhow::Result;
+use command_line::CommandLine;
+use std::{
+    ffi::{OsStr, OsString},
+    os::unix::ffi::OsStrExt,
+    process::{Command, ExitCode},
+};
+
+/// Runs clang in place of this process.
+pub fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> Result<ExitCode> {
+    let mut options = Options::from_environment()?;
+    let arguments = Arguments::take(arguments, &mut options)?;
+    match options.ask {
+        Some(Question::Help) => return program::print(&options::help()).map(|()| ExitCode::SUCCESS),
+        Some(Question::Version) => return crate::flags::version(&options).map(|()| ExitCode::SUCCESS),
+        None => {}
+    }
+    // As with clang itself, the name says which language is meant.
+    let clang = find_clang(&options, name.ends_with("++"))?;
+    let mut command = Command::new(&clang.path);
+    if let Some(form) = options.form {
+        command.env("RELPOLINE_FORM", form.name());
+    }
+    if options.disable {
+        command.args(clang.mode).args(&arguments.given);
+    } else {
+        wrap(name, &mut command, &clang, arguments, &options)?;
+    }
+    program::exec(&mut command)
+}
+
+fn wrap(
+    name: &str,
+    command: &mut Command,
+    clang: &Clang,
+    arguments: Arguments,
+    options: &Options,
+) -> Result<()> {
+    let line = CommandLine::scan(&arguments.expanded);
+    let plan = plan::plan(&line, clang, options)?;
+    if let Some(warning) = plan.warning {
+        program::warn(name, &warning);
+    }
+    if line.frontend {
+        // `-cc1` must come first, and it may come out of a file.
+        command.args(plan.front).args(&arguments.expanded[1..]);
+        return Ok(());
+    }
+    command.args(clang.mode).args(plan.front);
+    match line.end_of_options {
+        Some(at) if !plan.back.is_empty() => {
+            // Options cannot follow `--`, and the runtime must follow the files.
+            let (before, files) = arguments.expanded.split_at(at);
+            command.args(before).args(files[1..].iter().map(|file| without_dash(file)));
+        }
+        _ => {
+            command.args(arguments.given);
+        }
+    }
+    command.args(plan.back);
+    Ok(())
+}
+
+/// A file name that cannot be taken for an option.
+fn without_dash(file: &OsStr) -> OsString {
+    let bytes = file.as_bytes();
+    if bytes.starts_with(b"-") && bytes != b"-" {
+        let mut name = OsString::from("./");
+        name.push(file);
+        name
+    } else {
+        file.to_owned()
+    }
+}
+
+/// The compiler's arguments, without ours.
+struct Arguments {
+    /// As they were given. Response files that hold options of ours are expanded.
+    given: Vec<OsString>,
+    /// With all response files expanded.
+    expanded: Vec<OsString>,
+}
+
+impl Arguments {
+    fn take(arguments: impl Iterator<Item = OsString>, options: &mut Options) -> Result<Self> {
+        let mut taken = Self { given: Vec::new(), expanded: Vec::new() };
+        for argument in arguments {
+            let mut kept = Vec::new();
+            let mut ours = false;
+            for inner in response_file::expand(&argument) {
+                if options.take(&inner)? {
+                    ours = true;
+                } else {
+                    kept.push(inner);
+                }
+            }
+            if ours {
+                taken.given.extend_from_slice(&kept);
+            } else {
+                taken.given.push(argument);
+            }
+            taken.expanded.extend(kept);
+        }
+        Ok(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn response_files_pass_untouched_unless_they_hold_options_of_ours() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            OsString::from(format!("@{}", path.display()))
+        };
+        let (plain, mixed) = (file("plain", "-c 'a b.c'"), file("mixed", "-O2 --relpoline-form=stub -g"));
+        let mut options = Options::default();
+        let taken = Arguments::take([plain.clone(), mixed].into_iter(), &mut options).unwrap();
+        assert_eq!(taken.given, [plain, "-O2".into(), "-g".into()]);
+        assert_eq!(taken.expanded, ["-c", "a b.c", "-O2", "-g"]);
+        assert_eq!(options.form, Some(options::Form::Stub));
+    }
+
+    #[test]
+    fn file_names_are_no_options() {
+        assert_eq!(without_dash(OsStr::new("-r")), "./-r");
+        assert_eq!(without_dash(OsStr::new("-")), "-");
+        assert_eq!(without_dash(OsStr::new("a.c")), "a.c");
+    }
+}

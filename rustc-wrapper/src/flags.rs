@@ -1,0 +1,93 @@
+//! `relpoline flags`: what builds need that do without the wrappers, as `llvm-config` prints it.
+
+use crate::{
+    clang::{joined, lto_linker_flags, macro_definition},
+    identity::{Identity, VERSION},
+    locate::{self, Part},
+    options::Options,
+    program, rustc,
+};
+use anyhow::{Result, bail};
+use std::{ffi::OsString, fmt::Write, path::Path};
+
+/// Which tool the flags are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Tool {
+    /// For RUSTFLAGS; a stable compiler also needs RUSTC_BOOTSTRAP=1.
+    Rust,
+    /// For CFLAGS, with clang-22.
+    C,
+    /// For CXXFLAGS, with clang++-22.
+    Cxx,
+    /// For LDFLAGS or LDLIBS, behind the object files.
+    Ld,
+}
+
+/// Options of `relpoline flags`.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// What the flags are for
+    tool: Tool,
+    /// With -flto: for `ld`, what makes lld load the plugin
+    #[arg(long)]
+    lto: bool,
+    /// Print a JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the flags on one line.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let flags = flags(arguments.tool, arguments.lto, &Options::from_environment()?)?;
+    if arguments.json {
+        let flags: Vec<_> = flags.iter().map(|flag| flag.to_string_lossy()).collect();
+        return program::print(&format!("{}\n", serde_json::to_string(&flags)?));
+    }
+    let mut words = Vec::new();
+    for flag in flags {
+        let text = flag.to_string_lossy().into_owned();
+        // Neither cargo nor make can be given a blank inside a flag that comes out of a variable.
+        if text.contains(char::is_whitespace) {
+            bail!(
+                "'{text}' cannot be passed in a variable of flags; install relpoline in a directory without blanks"
+            );
+        }
+        words.push(text);
+    }
+    program::print(&format!("{}\n", words.join(" ")))
+}
+
+fn flags(tool: Tool, lto: bool, options: &Options) -> Result<Vec<OsString>> {
+    let mut flags = Vec::new();
+    match tool {
+        Tool::Rust => {
+            flags.extend(rustc::plugin_flags(&locate::find(Part::Plugin, options)?)?);
+            flags.push(rustc::runtime_flag(&locate::find(Part::Runtime, options)?));
+        }
+        Tool::C | Tool::Cxx => {
+            let plugin = locate::find(Part::Plugin, options)?;
+            flags.push(joined("-fpass-plugin=", &plugin));
+            flags.extend(macro_definition().map(OsString::from));
+            // clang ignores it. Make rules that depend on the flags, and ccache, which does not look into
+            // plugins and leaves macros to the preprocessor, see by it that the plugin's content changed.
+            flags.push(format!("-frandom-seed=relpoline-{}", Identity::of(&[&plugin])?).into());
+        }
+        Tool::Ld => {
+            if lto {
+                flags.push("-fuse-ld=lld".into());
+                let plugin = locate::find(Part::Plugin, options)?;
+                flags.extend(lto_linker_flags(&plugin).iter().map(|flag| joined("-Wl,", Path::new(flag))));
+            }
+            flags.push(locate::find(Part::Runtime, options)?.into());
+        }
+    }
+    Ok(flags)
+}
+
+/// `--relpoline-version`: version, and what tells this build of plugin and runtime from others.
+pub fn version(options: &Options) -> Result<()> {
+    let parts = [locate::find(Part::Plugin, options)?, locate::find(Part::Runtime, options)?];
+    let mut text = String::new();
+    writeln!(text, "relpoline {VERSION} {}", Identity::of(&[&parts[0], &parts[1]])?)?;
+    program::print(&text)
+}

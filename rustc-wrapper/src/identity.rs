@@ -1,0 +1,64 @@
+//! What tells one build of relpoline from another, so that build systems compile again when it changes.
+
+use anyhow::{Context, Result};
+use std::{fmt, fs, path::Path};
+use xxhash_rust::xxh3::Xxh3;
+
+/// Version of this package.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Value of the macro `__RELPOLINE__`: major * 10000 + minor * 100 + patch.
+pub const VERSION_NUMBER: u32 = number(env!("CARGO_PKG_VERSION_MAJOR")) * 10_000
+    + number(env!("CARGO_PKG_VERSION_MINOR")) * 100
+    + number(env!("CARGO_PKG_VERSION_PATCH"));
+
+const fn number(text: &str) -> u32 {
+    match u32::from_str_radix(text, 10) {
+        Ok(number) => number,
+        Err(_) => panic!("cargo's version numbers are decimal"),
+    }
+}
+
+/// Hash of the content of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity(u64);
+
+impl Identity {
+    /// Of `files`, in this order.
+    pub fn of(files: &[&Path]) -> Result<Self> {
+        let mut hash = Xxh3::new();
+        for file in files {
+            let content = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+            hash.update(&(content.len() as u64).to_le_bytes());
+            hash.update(&content);
+        }
+        Ok(Self(hash.digest()))
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_with_any_byte_and_with_the_split() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &str| {
+            let path = directory.path().join(name);
+            fs::write(&path, content).unwrap();
+            path
+        };
+        let (a, b, c, d) = (file("a", "12"), file("b", "3"), file("c", "1"), file("d", "23"));
+        let of = |files: &[&Path]| Identity::of(files).unwrap();
+        assert_eq!(of(&[&a, &b]), of(&[&a, &b]));
+        assert_ne!(of(&[&a, &b]), of(&[&c, &d]));
+        assert_eq!(of(&[&a]).to_string().len(), 16);
+        assert!(Identity::of(&[Path::new("/nowhere")]).unwrap_err().to_string().contains("/nowhere"));
+    }
+}

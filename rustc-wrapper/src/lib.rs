@@ -1,0 +1,20 @@
+//! The compiler wrappers and the `relpoline` tool.
+//!
+//! * [`clang`], [`rustc`]: the wrappers. They find plugin and runtime ([`locate`]) and the compiler
+//!   ([`toolchain`]), add what is missing on the command line, and become the compiler.
+//! * [`flags`], [`info`]: what builds need that use no wrapper, and whether everything is there.
+//! * [`sites`], [`audit`]: what was built, read from ELF files ([`elf`]).
+//! * [`options`]: the wrappers' own options. [`identity`]: what tells one build of relpoline from another.
+
+pub mod audit;
+pub mod clang;
+pub mod elf;
+pub mod flags;
+pub mod identity;
+pub mod info;
+pub mod locate;
+pub mod options;
+pub mod program;
+pub mod rustc;
+pub mod sites;
+pub mod toolchain;

@@ -1,0 +1,58 @@
+//! What every binary here does alike: errors on one line, output that may end early, a child in our place.
+
+use anyhow::{Context, Result};
+use std::{
+    ffi::OsStr,
+    io::{self, ErrorKind, Write},
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Command, ExitCode},
+};
+
+/// Runs `body`; its error becomes one line `name: error: what: why` and exit status `failure`.
+pub fn run(name: &str, failure: u8, body: impl FnOnce() -> Result<ExitCode>) -> ExitCode {
+    body().unwrap_or_else(|error| {
+        complain(name, "error", &format!("{error:#}"));
+        ExitCode::from(failure)
+    })
+}
+
+/// Prints `name: warning: text`.
+pub fn warn(name: &str, text: &str) {
+    complain(name, "warning", text);
+}
+
+/// Prints `name: error: text`.
+pub fn error(name: &str, text: &str) {
+    complain(name, "error", text);
+}
+
+fn complain(name: &str, kind: &str, text: &str) {
+    // There is no place left to say that standard error is closed.
+    let _ = writeln!(io::stderr(), "{name}: {kind}: {text}");
+}
+
+/// Replaces this process by `command`, so that exit status and signals are the command's own. Only returns
+/// when that fails.
+pub fn exec(command: &mut Command) -> Result<ExitCode> {
+    let error = command.exec();
+    Err(error).with_context(|| format!("cannot run {}", Path::new(command.get_program()).display()))
+}
+
+/// Writes to standard output. A reader that has seen enough (`| head`) is no error.
+pub fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("cannot write to standard output"),
+    }
+}
+
+/// Whether `value` of an on/off variable is on.
+pub fn parse_switch(value: &OsStr) -> Option<bool> {
+    match value.to_str()? {
+        "1" | "on" | "yes" | "true" => Some(true),
+        "" | "0" | "off" | "no" | "false" => Some(false),
+        _ => None,
+    }
+}

@@ -1,0 +1,321 @@
+//! `relpoline-rustc`: rustc with the plugin, and with the runtime where it links. Works as `RUSTC_WRAPPER`
+//! (its first argument is the compiler) and as `RUSTC` (it is not).
+
+use crate::{
+    identity::{Identity, VERSION},
+    locate::{self, Part},
+    options::{self, Options, Question},
+    program,
+    toolchain::{Rustc, ToolchainError, find_rustc, in_path, is_executable},
+};
+use anyhow::{Context, Result};
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    fs,
+    io::{self, Write},
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+};
+
+/// Runs rustc in place of this process.
+pub fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> Result<ExitCode> {
+    let mut options = Options::from_environment()?;
+    let mut given = Vec::new();
+    for argument in arguments {
+        if !options.take(&argument)? {
+            given.push(argument);
+        }
+    }
+    match options.ask {
+        Some(Question::Help) => return program::print(&options::help()).map(|()| ExitCode::SUCCESS),
+        Some(Question::Version) => return crate::flags::version(&options).map(|()| ExitCode::SUCCESS),
+        None => {}
+    }
+    let rustc = match given.first() {
+        Some(first) if is_compiler(first) => PathBuf::from(given.remove(0)),
+        _ => find_rustc(&options)?,
+    };
+    let mut command = Command::new(&rustc);
+    command.args(&given);
+    if options.disable {
+        return program::exec(&mut command);
+    }
+    let expanded = expand(&given);
+    match Task::of(&expanded) {
+        Task::Describe => return describe(&mut command, &rustc, &options),
+        Task::Inform => {}
+        Task::Compile => compile(name, &mut command, &rustc, &expanded, &options)?,
+    }
+    program::exec(&mut command)
+}
+
+/// Whether a first argument is the path of a compiler. It may also be clippy's driver or another wrapper,
+/// so its name does not tell; but it is a program, and no input of rustc is one.
+fn is_compiler(argument: &OsStr) -> bool {
+    let bytes = argument.as_bytes();
+    if bytes.starts_with(b"-") || bytes.starts_with(b"@") || bytes.ends_with(b".rs") {
+        return false;
+    }
+    let path = Path::new(argument);
+    is_executable(path) || (!bytes.contains(&b'/') && in_path(argument).is_some())
+}
+
+/// rustc's `@FILE`: one argument on each line.
+fn expand(arguments: &[OsString]) -> Vec<String> {
+    let mut expanded = Vec::new();
+    for argument in arguments {
+        let text = argument.to_string_lossy();
+        match text.strip_prefix('@').and_then(|file| fs::read_to_string(file).ok()) {
+            Some(content) => expanded.extend(content.lines().map(str::to_owned)),
+            None => expanded.push(text.into_owned()),
+        }
+    }
+    expanded
+}
+
+/// What rustc is run for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Task {
+    /// `-vV`: cargo compiles everything again when the answer changes.
+    Describe,
+    /// It says something about itself.
+    Inform,
+    /// It compiles.
+    Compile,
+}
+
+impl Task {
+    fn of(arguments: &[String]) -> Self {
+        let (mut verbose, mut version, mut inform) = (false, false, arguments.is_empty());
+        let mut rest = arguments.iter().map(String::as_str).peekable();
+        while let Some(argument) = rest.next() {
+            match argument {
+                "-vV" | "-Vv" => return Self::Describe,
+                "-v" | "--verbose" => verbose = true,
+                "-V" | "--version" => version = true,
+                "-h" | "--help" | "--explain" => inform = true,
+                "--print" => inform |= rest.peek().is_some_and(|what| !prints_beside_compiling(what)),
+                // Their values may look like other options.
+                "-C" | "-L" | "-W" | "-A" | "-D" | "-F" | "-Z" | "-o" | "-l" | "--codegen" | "--cfg"
+                | "--crate-name" | "--out-dir" => {
+                    inform |= rest.next() == Some("help");
+                }
+                _ => {
+                    let what = argument.strip_prefix("--print=");
+                    inform |= what.is_some_and(|what| !prints_beside_compiling(what));
+                }
+            }
+        }
+        match (version, verbose) {
+            (true, true) => Self::Describe,
+            (true, false) => Self::Inform,
+            _ if inform => Self::Inform,
+            _ => Self::Compile,
+        }
+    }
+}
+
+fn prints_beside_compiling(what: &str) -> bool {
+    let name = what.split('=').next().unwrap_or(what);
+    matches!(name, "link-args" | "native-static-libs")
+}
+
+/// `rustc -vV`, and a line that changes with everything that changes what is built.
+fn describe(command: &mut Command, rustc: &Path, options: &Options) -> Result<ExitCode> {
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot run {}", rustc.display()))?;
+    let mut out = io::stdout().lock();
+    if !output.status.success() {
+        out.write_all(&output.stdout)?;
+        return Ok(ExitCode::from(output.status.code().map_or(1, |code| code as u8)));
+    }
+    if let Some(version) = Rustc::parse(&String::from_utf8_lossy(&output.stdout)) {
+        version.check(rustc)?;
+    }
+    let parts = [locate::find(Part::Plugin, options)?, locate::find(Part::Runtime, options)?];
+    let identity = Identity::of(&[&parts[0], &parts[1]])?;
+    let form = options.form.map_or(String::new(), |form| format!(" form={}", form.name()));
+    out.write_all(&output.stdout)?;
+    writeln!(out, "relpoline: {VERSION} {identity}{form}")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn compile(
+    name: &str,
+    command: &mut Command,
+    rustc: &Path,
+    arguments: &[String],
+    options: &Options,
+) -> Result<()> {
+    let version = Rustc::describe(rustc)?;
+    let target = target_of(arguments).unwrap_or(&version.host);
+    let support = Support::of(target);
+    if support == Support::None {
+        if is_worth_a_warning() {
+            program::warn(
+                name,
+                &format!(
+                    "target {target} is not supported (expected x86_64-*-linux-*): indirect calls stay as they are"
+                ),
+            );
+        }
+        return Ok(());
+    }
+    version.check(rustc)?;
+    let plugin = locate::find(Part::Plugin, options)?;
+    for flag in plugin_flags(&plugin)? {
+        command.arg(flag);
+    }
+    if support == Support::Full {
+        command.arg(runtime_flag(&locate::find(Part::Runtime, options)?));
+    }
+    if let Some(form) = options.form {
+        command.env("RELPOLINE_FORM", form.name());
+    }
+    if !version.takes_unstable_options() && env::var_os("RUSTC_BOOTSTRAP").is_none() {
+        command.env("RUSTC_BOOTSTRAP", "1");
+        // The permission is for our option alone: build scripts that try whether unstable features work
+        // must find that they do not.
+        command.arg("-Zallow-features=");
+    }
+    Ok(())
+}
+
+/// rustc's arguments for the plugin at `plugin`.
+pub fn plugin_flags(plugin: &Path) -> Result<[OsString; 3]> {
+    let mut load = OsString::from("-Zllvm-plugins=");
+    load.push(plugin);
+    // The second one makes cargo, which sees it in RUSTFLAGS, and the incremental compiler, which only
+    // compares options, start anew when the plugin's content changes.
+    let identity = Identity::of(&[plugin])?;
+    Ok([load, "--cfg=relpoline".into(), format!("--cfg=relpoline_{identity}").into()])
+}
+
+/// rustc's argument for the runtime at `runtime`.
+pub fn runtime_flag(runtime: &Path) -> OsString {
+    let mut flag = OsString::from("-Clink-arg=");
+    flag.push(runtime);
+    flag
+}
+
+fn target_of(arguments: &[String]) -> Option<&str> {
+    let mut target = None;
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        if argument == "--target" {
+            target = rest.next().map(String::as_str);
+        } else if let Some(triple) = argument.strip_prefix("--target=") {
+            target = Some(triple);
+        }
+    }
+    target
+}
+
+/// What can be done for a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Support {
+    /// Plugin and runtime.
+    Full,
+    /// Retpolines by the plugin.
+    Retpolines,
+    None,
+}
+
+impl Support {
+    fn of(target: &str) -> Self {
+        let parts: Vec<&str> = target.split('-').collect();
+        let linux = parts.iter().skip(1).any(|part| *part == "linux");
+        match parts[0] {
+            "x86_64" if linux && !target.ends_with("x32") => Self::Full,
+            "x86_64" | "i586" | "i686" if linux => Self::Retpolines,
+            _ => Self::None,
+        }
+    }
+}
+
+/// One warning for a build: cargo would repeat it for each crate.
+fn is_worth_a_warning() -> bool {
+    env::var_os("CARGO_PRIMARY_PACKAGE").is_some() || env::var_os("CARGO_CRATE_NAME").is_none()
+}
+
+/// The error of a rustc that cannot be used, for `relpoline info`.
+pub fn check(rustc: &Path) -> Result<Rustc, ToolchainError> {
+    let version = Rustc::describe(rustc)?;
+    version.check(rustc)?;
+    Ok(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(line: &str) -> Task {
+        Task::of(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn tasks() {
+        for line in ["-vV", "--version --verbose", "-V -v"] {
+            assert_eq!(task(line), Task::Describe, "{line}");
+        }
+        for line in [
+            "",
+            "-V",
+            "--version",
+            "--print cfg",
+            "--print=sysroot",
+            "--explain E0001",
+            "-C help",
+            "-h",
+            "- --crate-name ___ --print=file-names --crate-type bin --print=cfg -Wwarnings",
+        ] {
+            assert_eq!(task(line), Task::Inform, "{line}");
+        }
+        for line in [
+            "a.rs",
+            "-",
+            "-v a.rs",
+            "--print=link-args a.rs",
+            "--print native-static-libs a.rs",
+            "--print native-static-libs=out a.rs",
+            "-C opt-level=3 --crate-name V a.rs",
+        ] {
+            assert_eq!(task(line), Task::Compile, "{line}");
+        }
+    }
+
+    #[test]
+    fn targets() {
+        let line = ["--target=a".to_owned(), "--target".to_owned(), "b".to_owned()];
+        assert_eq!((target_of(&line), target_of(&line[..1]), target_of(&[])), (Some("b"), Some("a"), None));
+        assert_eq!(Support::of("x86_64-unknown-linux-gnu"), Support::Full);
+        assert_eq!(Support::of("x86_64-unknown-linux-musl"), Support::Full);
+        assert_eq!(Support::of("x86_64-linux-android"), Support::Full);
+        assert_eq!(Support::of("x86_64-unknown-linux-gnux32"), Support::Retpolines);
+        assert_eq!(Support::of("i686-unknown-linux-gnu"), Support::Retpolines);
+        for target in ["x86_64-unknown-none", "aarch64-unknown-linux-gnu", "x86_64-apple-darwin", "my.json"] {
+            assert_eq!(Support::of(target), Support::None, "{target}");
+        }
+    }
+
+    #[test]
+    fn compilers_are_programs() {
+        assert!(is_compiler(OsStr::new("/bin/sh")) && is_compiler(OsStr::new("sh")));
+        for argument in ["-vV", "@args", "-", "main.rs", "no-such-program", "/etc/passwd"] {
+            assert!(!is_compiler(OsStr::new(argument)), "{argument}");
+        }
+    }
+
+    #[test]
+    fn argument_files_hold_an_argument_a_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("args");
+        fs::write(&file, "--cfg\na b\n").unwrap();
+        let line = [OsString::from(format!("@{}", file.display())), "@nowhere".into(), "x.rs".into()];
+        assert_eq!(expand(&line), ["--cfg", "a b", "@nowhere", "x.rs"]);
+    }
+}

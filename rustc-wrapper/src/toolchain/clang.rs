@@ -1,0 +1,140 @@
+//! clang, clang++ and lld.
+
+use super::{LLVM_MAJOR, ToolchainError, ask, cache, in_path, is_executable, is_own};
+use crate::options::Options;
+use std::path::{Path, PathBuf};
+
+/// A clang of the right LLVM.
+#[derive(Clone, Debug)]
+pub struct Clang {
+    /// How it is run.
+    pub path: PathBuf,
+    /// Arguments that make a C++ compiler of it.
+    pub mode: Option<&'static str>,
+}
+
+const DIRECTORY: &str = "/usr/lib/llvm-22/bin";
+
+/// The clang, or clang++, to run.
+pub fn find_clang(options: &Options, cxx: bool) -> Result<Clang, ToolchainError> {
+    let clang = choose(options, cxx)?;
+    if is_own(&clang.path) {
+        return Err(ToolchainError::Loop { path: clang.path, variable: "RELPOLINE_CLANG" });
+    }
+    if options.disable {
+        return Ok(clang);
+    }
+    match major(&clang.path)? {
+        found if found == LLVM_MAJOR.to_string() => Ok(clang),
+        found => Err(ToolchainError::Llvm {
+            path: clang.path,
+            found,
+            mend: format!("run: apt-get install clang-{LLVM_MAJOR}, or set RELPOLINE_CLANG to its path"),
+        }),
+    }
+}
+
+fn choose(options: &Options, cxx: bool) -> Result<Clang, ToolchainError> {
+    let mode = cxx.then_some("--driver-mode=g++");
+    let (given, mode) = match (&options.clang, &options.clangxx) {
+        (_, Some(path)) if cxx => (Some((path, "RELPOLINE_CLANGXX")), None),
+        (Some(path), _) => (Some((path, "RELPOLINE_CLANG")), mode),
+        _ => (None, mode),
+    };
+    let missing = |name: String, places, variable| ToolchainError::Missing {
+        name,
+        places,
+        mend: format!("apt-get install clang-{LLVM_MAJOR}"),
+        variable,
+    };
+    if let Some((given, variable)) = given {
+        let path =
+            in_path(given.as_os_str()).ok_or_else(|| missing(given.display().to_string(), None, variable))?;
+        return Ok(Clang { path, mode });
+    }
+    if cxx {
+        let versioned = format!("clang++-{LLVM_MAJOR}");
+        let plain = Path::new(DIRECTORY).join("clang++");
+        if let Some(path) = in_path(versioned.as_ref()).or_else(|| is_executable(&plain).then_some(plain)) {
+            return Ok(Clang { path, mode: None });
+        }
+    }
+    let versioned = format!("clang-{LLVM_MAJOR}");
+    let plain = Path::new(DIRECTORY).join("clang");
+    // A plain `clang` comes last: it may well be of another LLVM, which is then said.
+    let path = in_path(versioned.as_ref())
+        .or_else(|| is_executable(&plain).then_some(plain))
+        .or_else(|| in_path("clang".as_ref()))
+        .ok_or_else(|| missing(versioned, Some(format!(" in PATH or {DIRECTORY}")), "RELPOLINE_CLANG"))?;
+    Ok(Clang { path, mode })
+}
+
+/// ld.lld where this clang looks for it.
+pub fn find_lld(clang: &Path) -> Option<PathBuf> {
+    let beside = clang.canonicalize().ok()?.with_file_name("ld.lld");
+    if is_executable(&beside) { Some(beside) } else { in_path("ld.lld".as_ref()) }
+}
+
+/// LLVM's major version: by the name of the file where it tells, else by asking.
+fn major(clang: &Path) -> Result<String, ToolchainError> {
+    if let Some(major) = clang.canonicalize().ok().and_then(|path| major_in_path(&path)) {
+        return Ok(major);
+    }
+    let text = cache::remember(clang, || ask(clang, "--version"))?;
+    major_in_version(&text).ok_or_else(|| ToolchainError::Silent {
+        path: clang.into(),
+        argument: "--version",
+        reason: "no line 'clang version ...'".into(),
+    })
+}
+
+/// `/usr/lib/llvm-22/bin/clang`, `/opt/bin/clang-22`.
+fn major_in_path(path: &Path) -> Option<String> {
+    let digits = |text: &str| {
+        (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.to_owned())
+    };
+    let name = path.file_name()?.to_str()?;
+    if let Some(major) = name.strip_prefix("clang-").and_then(digits) {
+        return Some(major);
+    }
+    let mut directories = path.components().rev().skip(1).map(|part| part.as_os_str().to_str());
+    let bin = directories.next()?? == "bin";
+    let major = directories.next()??.strip_prefix("llvm-").and_then(digits);
+    if bin && name.starts_with("clang") { major } else { None }
+}
+
+fn major_in_version(text: &str) -> Option<String> {
+    let line = text.lines().find(|line| line.contains("clang version "))?;
+    let version = line.split("clang version ").nth(1)?;
+    // Apple's versions are not LLVM's.
+    if line.starts_with("Apple ") {
+        return Some(format!("{version} (Apple)"));
+    }
+    let major: String = version.chars().take_while(char::is_ascii_digit).collect();
+    (!major.is_empty()).then_some(major)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn major_by_path() {
+        let major = |path: &str| major_in_path(Path::new(path));
+        assert_eq!(major("/usr/lib/llvm-22/bin/clang").as_deref(), Some("22"));
+        assert_eq!(major("/opt/bin/clang-19").as_deref(), Some("19"));
+        assert_eq!(major("/usr/bin/clang"), None);
+        assert_eq!(major("/usr/lib/llvm-22/bin/ccache"), None);
+        assert_eq!(major("/src/llvm-22/build/bin/clang"), None);
+        assert_eq!(major("/usr/lib/llvm-tot/bin/clang"), None);
+    }
+
+    #[test]
+    fn major_by_version() {
+        let major = |text: &str| major_in_version(text);
+        assert_eq!(major("Debian clang version 22.1.8 (1~deb12u1)\nTarget: x").as_deref(), Some("22"));
+        assert_eq!(major("clang version 19.0.0git (https://...)").as_deref(), Some("19"));
+        assert_ne!(major("Apple clang version 22.0.0").as_deref(), Some("22"));
+        assert_eq!(major("gcc (Debian 12.2.0) 12.2.0"), None);
+    }
+}
