@@ -63,9 +63,10 @@ impl Runtime {
 
     /// Starts to govern `image`. Call it once.
     pub fn open(&self, image: Option<Image>, mode: Mode) {
+        // Without a table nothing can be patched, and nothing need be counted.
+        self.store_mode(if image.is_some() { mode } else { Mode::Off });
         // SAFETY: nobody reads the image before `open` is set, and this is the only call.
         unsafe { *self.image.get() = image };
-        self.mode.store(mode as u8, Ordering::Relaxed);
         self.lock.prepare();
         // Release: pairs with the acquire of `image`.
         self.open.store(true, Ordering::Release);

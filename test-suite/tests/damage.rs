@@ -98,3 +98,29 @@ fn code_that_is_not_what_was_emitted_is_refused() {
     });
     assert_eq!(failures, 256);
 }
+
+#[test]
+fn a_table_that_is_cut_short_is_reported_and_nothing_is_patched() {
+    let dir = tempfile::tempdir().unwrap();
+    let stray = dir.path().join("stray.s");
+    // Six bytes too many: the last entry has no end.
+    fs::write(&stray, ".section relpoline_sites,\"a\",@progbits\n.byte 1,2,3,4,5,6\n").unwrap();
+    let program = Program::build("plain.c", &["-O2", stray.to_str().unwrap()]).unwrap();
+    let output = program.try_run::<&str>("", &[]).unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(output.stdout, b"ok\n");
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(errors.starts_with("relpoline: error: the site table"), "{errors}");
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+}
+
+#[test]
+fn statistics_that_cannot_be_written_are_reported_and_change_nothing() {
+    let program = Program::build("plain.c", &["-O2"]).unwrap();
+    let output = program.try_run::<&str>("stats=/nonexistent/folder/stats.json", &[]).unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(output.stdout, b"ok\n");
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(errors.contains("/nonexistent/folder/stats.json: no such directory"), "{errors}");
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+}
