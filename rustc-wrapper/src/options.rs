@@ -165,7 +165,7 @@ pub struct Options {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum OptionError {
     /// No such option.
-    #[error("unknown option '{given}'{}; {PREFIX}help lists all", nearest.map_or(String::new(), |name| format!(", did you mean {PREFIX}{name}?")))]
+    #[error("unknown option '{given}'{}; {PREFIX}help lists all", nearest.map_or(String::new(), |name| format!(" (did you mean {PREFIX}{name}?)")))]
     Unknown {
         /// As it was given.
         given: String,
@@ -300,7 +300,7 @@ mod tests {
         let message = |argument: &str| take(argument).unwrap_err().to_string();
         assert_eq!(
             message("--relpoline-from=stub"),
-            "unknown option '--relpoline-from=stub', did you mean --relpoline-form?; --relpoline-help lists all"
+            "unknown option '--relpoline-from=stub' (did you mean --relpoline-form?); --relpoline-help lists all"
         );
         assert_eq!(
             message("--relpoline-form=fast"),

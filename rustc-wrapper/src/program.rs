@@ -48,6 +48,16 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
+/// `1 site`, `2 sites`, `2 branches`.
+pub fn count(number: usize, thing: &str) -> String {
+    let plural = match (number, thing.ends_with("ch")) {
+        (1, _) => "",
+        (_, true) => "es",
+        _ => "s",
+    };
+    format!("{number} {thing}{plural}")
+}
+
 /// Whether `value` of an on/off variable is on.
 pub fn parse_switch(value: &OsStr) -> Option<bool> {
     match value.to_str()? {

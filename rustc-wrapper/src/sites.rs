@@ -49,6 +49,8 @@ pub struct Site {
 #[derive(Serialize)]
 struct FileSites {
     file: String,
+    /// Whether it is an object file: addresses count from the start of their section.
+    relocatable: bool,
     sites: Vec<Site>,
 }
 
@@ -79,7 +81,7 @@ fn of_file(path: &Path) -> Result<Vec<FileSites>, ElfError> {
         .iter()
         .map(|object| {
             let image = Image::parse(object)?;
-            Ok(FileSites { file: object.name.clone(), sites: read(&image)? })
+            Ok(FileSites { file: object.name.clone(), relocatable: image.relocatable, sites: read(&image)? })
         })
         .collect()
 }
@@ -95,14 +97,18 @@ fn text(tables: &[FileSites]) -> Result<String> {
         let stubs = sites.iter().filter(|site| site.form == "stub").count();
         writeln!(
             text,
-            "{}: {} sites ({} inline, {stubs} stub)",
+            "{}: {} ({} inline, {stubs} stub)",
             table.file,
-            sites.len(),
+            program::count(sites.len(), "site"),
             sites.len() - stubs
         )?;
         for site in sites {
             let function = site.function.as_deref().unwrap_or("?");
-            write!(text, "  {:<18} {:<6}  {function}", site.address, site.form)?;
+            let address = match table.relocatable {
+                true => format!("{}+{}", site.section, site.address),
+                false => site.address.clone(),
+            };
+            write!(text, "  {address:<18} {:<6}  {function}", site.form)?;
             match (&site.file, site.line) {
                 (Some(file), Some(line)) => writeln!(text, "  {file}:{line}")?,
                 (Some(file), None) => writeln!(text, "  {file}")?,

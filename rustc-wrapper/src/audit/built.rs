@@ -13,6 +13,7 @@ pub struct Built {
     /// Start and end of each, by section, in order.
     ranges: HashMap<usize, Vec<(u64, u64)>>,
     names: HashSet<Vec<u8>>,
+    functions: usize,
 }
 
 impl Built {
@@ -46,10 +47,15 @@ impl Built {
         }
         let references = References::new(image, section);
         for (index, row) in data.chunks_exact(ROW).enumerate() {
+            self.functions += 1;
+            let size = u64::from(read_i32(row, 4).unwrap_or_default() as u32);
+            // A function without code, which cannot be reached, may stand at the very end of a section.
+            if size == 0 {
+                continue;
+            }
             let place =
                 references.get((index * ROW) as u64).map_err(|reason| format!("entry {index}: {reason}"))?;
             let place = place.ok_or(format!("entry {index}: its function is 0"))?;
-            let size = u64::from(read_i32(row, 4).unwrap_or_default() as u32);
             let code = &image.sections[place.section];
             if !code.executable || size > code.size - place.offset {
                 return Err(format!(
@@ -63,8 +69,8 @@ impl Built {
     }
 
     /// Number of functions.
-    pub fn len(&self) -> usize {
-        self.ranges.values().map(Vec::len).sum()
+    pub fn functions(&self) -> usize {
+        self.functions
     }
 
     /// Whether the code at `place` was compiled by relpoline.

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     elf::{Image, demangle},
+    program::count,
     sites::Site,
 };
 use anyhow::Result;
@@ -77,7 +78,7 @@ impl Report {
         let stub = sites.iter().filter(|site| site.form == "stub").count();
         self.relpoline_sites.stub += stub;
         self.relpoline_sites.inline += sites.len() - stub;
-        self.built_functions += built.len();
+        self.built_functions += built.functions();
         for finding in findings {
             let built_here = built.holds(image, finding.place);
             let counts = if built_here { &mut self.built_here } else { &mut self.elsewhere };
@@ -198,15 +199,6 @@ impl Report {
         }
         Ok(())
     }
-}
-
-fn count(number: usize, thing: &str) -> String {
-    let plural = match (number, thing.ends_with("ch")) {
-        (1, _) => "",
-        (_, true) => "es",
-        _ => "s",
-    };
-    format!("{number} {thing}{plural}")
 }
 
 /// All reports, each with its verdict.

@@ -34,7 +34,7 @@ pub enum Target {
 pub struct CommandLine {
     /// How far clang goes.
     pub phase: Phase,
-    /// Whether there is anything to work on.
+    /// Whether there is anything that can be linked. Headers are not: they are precompiled.
     pub inputs: bool,
     /// Whether some of it is code that will be compiled.
     pub sources: bool,
@@ -50,93 +50,28 @@ pub struct CommandLine {
     pub frontend: bool,
     /// Position of `--`, behind which everything is a file.
     pub end_of_options: Option<usize>,
+    /// What the next files are, where it is said (`-x`).
+    language: Option<String>,
 }
 
-/// Options whose value is the next argument: those of clang's table that can be met on Linux.
-const SEPARATE: &[&str] = &[
-    "--config",
-    "--define-macro",
-    "--include",
-    "--include-directory",
-    "--include-directory-after",
-    "--language",
-    "--output",
-    "--param",
-    "--prefix",
-    "--sysroot",
-    "--undefine-macro",
-    "-A",
-    "-B",
-    "-D",
-    "-F",
-    "-G",
-    "-I",
-    "-L",
-    "-MF",
-    "-MJ",
-    "-MQ",
-    "-MT",
-    "-T",
-    "-Tbss",
-    "-Tdata",
-    "-Ttext",
-    "-U",
-    "-Xanalyzer",
-    "-Xarch_device",
-    "-Xarch_host",
-    "-Xassembler",
-    "-Xclang",
-    "-Xclangas",
-    "-Xcuda-fatbinary",
-    "-Xcuda-ptxas",
-    "-Xlinker",
-    "-Xoffload-linker",
-    "-Xopenmp-target",
-    "-Xpreprocessor",
-    "-Xthinlto-distributor",
-    "-arch",
-    "-b",
-    "-ccc-gcc-name",
-    "-ccc-install-dir",
-    "-cxx-isystem",
-    "-dependency-dot",
-    "-dependency-file",
-    "-dumpdir",
-    "-e",
-    "-fmodules-user-build-path",
-    "-ftrapv-handler",
-    "-gcc-toolchain",
-    "-idirafter",
-    "-iframework",
-    "-iframeworkwithsysroot",
-    "-imacros",
-    "-imultilib",
-    "-include",
-    "-include-pch",
-    "-index-store-path",
-    "-iprefix",
-    "-iquote",
-    "-isysroot",
-    "-isystem",
-    "-isystem-after",
-    "-ivfsoverlay",
-    "-iwithprefix",
-    "-iwithprefixbefore",
-    "-iwithsysroot",
-    "-l",
-    "-mllvm",
-    "-mmlir",
-    "-mthread-model",
-    "-o",
-    "-resource-dir",
-    "-rpath",
-    "-serialize-diagnostics",
-    "-target",
-    "-u",
-    "-working-directory",
-    "-x",
-    "-z",
-];
+/// Options whose value is the next argument, from clang 22's own table.
+const SEPARATE: &str = "
+    --analyzer-output --config --define-macro --for-linker --force-link --imacros --include
+    --include-directory --include-directory-after --include-prefix --include-with-prefix --language
+    --library-directory --output --param --prefix --print-file-name --print-prog-name
+    --serialize-diagnostics --std --sysroot --undefine-macro --vfsoverlay -A -B -D -F -G -I -L -MF -MJ
+    -MQ -MT -T -U -Xanalyzer -Xarch_device -Xarch_host -Xassembler -Xclang -Xclangas -Xcuda-fatbinary
+    -Xcuda-ptxas -Xlinker -Xoffload-linker -Xopenmp-target -Xopenmp-target= -Xpreprocessor -arch -b
+    -bundle_loader -ccc-gcc-name -ccc-install-dir -cxx-isystem -darwin-target-variant
+    -darwin-target-variant-triple -dependency-dot -dependency-file -dsym-dir -dumpdir -e
+    -fdebug-compilation-dir -fexperimental-openacc-macro-override -filelist -fmodules-user-build-path
+    -force_load -framework -ftrapv-handler -gen-cdb-fragment-path -hlsl-entry -iapinotes-modules
+    -idirafter -iframework -iframeworkwithsysroot -imacros -image_base -imultilib -include -include-pch
+    -init -install_name -iprefix -iquote -isysroot -isystem -isystem-after -ivfsoverlay -iwithprefix
+    -iwithprefixbefore -iwithsysroot -l -meabi -mllvm -mmlir -module-dependency-dir -mthread-model -o
+    -resource-dir -rpath -serialize-diagnostics -stdlib++-isystem -target -u -undefined
+    -validator-version -vfsoverlay -weak_library -working-directory -x -z
+";
 
 /// Options that belong to the linker: with one of them alone clang links, or tries to.
 const LINKER_INPUT: &[&str] = &["-Wl,", "-Xlinker", "-l", "-z", "-u", "-T"];
@@ -144,6 +79,9 @@ const LINKER_INPUT: &[&str] = &["-Wl,", "-Xlinker", "-l", "-z", "-u", "-T"];
 /// Ends of the names of files that hold no source code.
 const NO_SOURCE: &[&str] =
     &[".o", ".obj", ".lo", ".a", ".so", ".s", ".S", ".sx", ".ld", ".lds", ".map", ".ver"];
+
+/// Ends of the names of headers.
+const HEADERS: &[&str] = &[".h", ".H", ".hh", ".hp", ".hpp", ".HPP", ".hxx", ".h++"];
 
 impl CommandLine {
     /// Looks at arguments whose response files are expanded.
@@ -170,10 +108,8 @@ impl CommandLine {
             } else if bytes == b"-" || !bytes.starts_with(b"-") {
                 found.file(argument);
             } else {
-                let value = SEPARATE
-                    .iter()
-                    .any(|name| bytes == name.as_bytes())
-                    .then(|| rest.next().map_or(OsStr::new(""), |(_, value)| value));
+                let separate = SEPARATE.split_whitespace().any(|name| bytes == name.as_bytes());
+                let value = separate.then(|| rest.next().map_or(OsStr::new(""), |(_, value)| value));
                 found.option(argument, value);
             }
         }
@@ -191,10 +127,14 @@ impl CommandLine {
     }
 
     fn file(&mut self, file: &OsStr) {
-        self.inputs = true;
         let name = file.as_bytes();
-        let library = name.windows(4).any(|part| part == b".so.");
-        self.sources |= !library && !NO_SOURCE.iter().any(|end| name.ends_with(end.as_bytes()));
+        let ends = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end.as_bytes()));
+        let (header, source) = match self.language.as_deref() {
+            Some(language) => (language.ends_with("header"), !language.starts_with("assembler")),
+            None => (ends(HEADERS), !ends(NO_SOURCE) && !name.windows(4).any(|part| part == b".so.")),
+        };
+        self.inputs |= !header;
+        self.sources |= source;
     }
 
     fn option(&mut self, option: &OsStr, value: Option<&OsStr>) {
@@ -227,6 +167,7 @@ impl CommandLine {
             "-fno-lto" => self.lto = false,
             "-m64" => self.target = Target::Native,
             "-m32" | "-mx32" | "-m16" => self.target = Target::Foreign,
+            "-x" => self.set_language(value.unwrap_or_default().to_string_lossy().as_ref()),
             "-target" => self.target = target(value.unwrap_or_default().to_string_lossy().as_ref()),
             _ => self.joined(name),
         }
@@ -235,6 +176,8 @@ impl CommandLine {
     fn joined(&mut self, name: &str) {
         if let Some(triple) = name.strip_prefix("--target=") {
             self.target = target(triple);
+        } else if let Some(language) = name.strip_prefix("-x") {
+            self.set_language(language);
         } else if name.starts_with("-flto=") {
             self.lto = true;
         } else if let Some(linker) = name.strip_prefix("-fuse-ld=").or(name.strip_prefix("--ld-path=")) {
@@ -247,6 +190,10 @@ impl CommandLine {
         {
             self.stop(Phase::Inform);
         }
+    }
+
+    fn set_language(&mut self, language: &str) {
+        self.language = (language != "none").then(|| language.to_owned());
     }
 
     fn linker_argument(&mut self, argument: &[u8]) {
@@ -295,18 +242,40 @@ mod tests {
         {
             assert!(!scan(line).links(), "{line}");
         }
-        for line in ["a.o", "-x c -", "-lfoo", "-l foo", "-Wl,foo.o", "-Xlinker foo.o", "-v a.c"] {
+        for line in ["a.h", "-x c-header a.c", "-xc++-header a.hpp", "a.h -o a.pch"] {
+            assert!(!scan(line).links() && scan(line).generates(), "{line}");
+        }
+        for line in [
+            "a.o",
+            "-x c -",
+            "a.h b.c",
+            "-x c-header a.c -x none b.c",
+            "-x c a.h",
+            "-lfoo",
+            "-l foo",
+            "-Wl,foo.o",
+            "-Xlinker foo.o",
+            "-v a.c",
+        ] {
             assert!(scan(line).links(), "{line}");
         }
     }
 
     #[test]
     fn sources() {
-        for line in ["-c a.c", "a.o b.cpp", "-x c -", "-c a.ll", "a.c++", "a"] {
+        for line in ["-c a.c", "-x c a.o", "a.o b.cpp", "-x c -", "-c a.ll", "a.c++", "a"] {
             assert!(scan(line).generates(), "{line}");
         }
-        for line in ["a.o b.a -o c", "-c a.s", "liba.so libb.so.1.2", "-E a.c", "-fsyntax-only a.c", "-o a.c"]
-        {
+        for line in [
+            "a.o b.a -o c",
+            "-x assembler a.c",
+            "-xassembler-with-cpp a.c",
+            "-c a.s",
+            "liba.so libb.so.1.2",
+            "-E a.c",
+            "-fsyntax-only a.c",
+            "-o a.c",
+        ] {
             assert!(!scan(line).generates(), "{line}");
         }
     }
@@ -360,10 +329,5 @@ mod tests {
         assert!(scan("-cc1 -emit-obj a.c").frontend && scan("-cc1 a.c").generates());
         assert_eq!(scan("-cc1as a.s").phase, Phase::Inform);
         assert!(!scan("-c -cc1").frontend);
-    }
-
-    #[test]
-    fn the_table_is_sorted() {
-        assert!(SEPARATE.is_sorted());
     }
 }

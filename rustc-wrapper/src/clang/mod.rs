@@ -1,4 +1,5 @@
 //! `relpoline-clang` and `relpoline-clang++`: clang with the plugin, and with the runtime where it links.
+//! `relpoline-llvm-ar` and `relpoline-llvm-ranlib`: LLVM's own, for CMake.
 
 mod command_line;
 mod plan;
@@ -9,9 +10,9 @@ pub use plan::{joined, lto_linker_flags, macro_definition};
 use crate::{
     options::{self, Options, Question},
     program,
-    toolchain::{Clang, find_clang},
+    toolchain::{Clang, LLVM_MAJOR, find_clang, find_llvm_tool},
 };
-use anyhow::Result;
+use anyhow::{Context, Result};
 use command_line::CommandLine;
 use std::{
     ffi::{OsStr, OsString},
@@ -28,8 +29,11 @@ pub fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> Result<Exit
         Some(Question::Version) => return crate::flags::version(&options).map(|()| ExitCode::SUCCESS),
         None => {}
     }
-    // As with clang itself, the name says which language is meant.
+    // As with clang itself, the name says what is meant.
     let clang = find_clang(&options, name.ends_with("++"))?;
+    if let Some(tool) = name.strip_prefix(TOOL_PREFIX) {
+        return run_tool(tool, &clang, arguments.given);
+    }
     let mut command = Command::new(&clang.path);
     if let Some(form) = options.form {
         command.env("RELPOLINE_FORM", form.name());
@@ -40,6 +44,19 @@ pub fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> Result<Exit
         wrap(name, &mut command, &clang, arguments, &options)?;
     }
     program::exec(&mut command)
+}
+
+/// What `relpoline-llvm-ar` and its like are called without it.
+const TOOL_PREFIX: &str = "relpoline-llvm-";
+
+/// LLVM's own program: build systems look for the archiver under the compiler's prefix.
+fn run_tool(tool: &str, clang: &Clang, arguments: Vec<OsString>) -> Result<ExitCode> {
+    let tool = format!("llvm-{tool}");
+    let path = find_llvm_tool(&clang.path, &tool).with_context(|| {
+        let clang = clang.path.display();
+        format!("{tool} not found beside {clang} or in PATH; run: apt-get install llvm-{LLVM_MAJOR}")
+    })?;
+    program::exec(Command::new(path).args(arguments))
 }
 
 fn wrap(

@@ -5,7 +5,7 @@ use crate::{
     identity::VERSION_NUMBER,
     locate::{self, Part},
     options::Options,
-    toolchain::{Clang, LLVM_MAJOR, find_lld},
+    toolchain::{Clang, LLVM_MAJOR, find_llvm_tool},
 };
 use anyhow::{Result, bail};
 use std::{
@@ -54,7 +54,7 @@ pub fn plan(line: &CommandLine, clang: &Clang, options: &Options) -> Result<Plan
                     linker.display()
                 ));
             }
-            (None, true) if find_lld(&clang.path).is_none() => {
+            (None, true) if find_llvm_tool(&clang.path, "ld.lld").is_none() => {
                 bail!(
                     "ld.lld not found beside {} or in PATH, but -flto needs it: it loads the plugin when it \
                      generates code; run: apt-get install lld-{LLVM_MAJOR}",

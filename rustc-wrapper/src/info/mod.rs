@@ -7,7 +7,7 @@ use crate::{
     locate::{self, Part},
     options::Options,
     program,
-    toolchain::{Clang, LLVM_MAJOR, Rustc, find_clang, find_lld, find_rustc},
+    toolchain::{Clang, LLVM_MAJOR, Rustc, find_clang, find_llvm_tool, find_rustc},
 };
 use anyhow::Result;
 use serde::Serialize;
@@ -192,7 +192,7 @@ fn loads(
 }
 
 fn lld(clang: &Clang) -> Check {
-    match find_lld(&clang.path) {
+    match find_llvm_tool(&clang.path, "ld.lld") {
         Some(path) => {
             let version = probe::first_line(&path, "--version");
             Check::ok("lld", Some(path), version)

@@ -69,10 +69,10 @@ fn choose(options: &Options, cxx: bool) -> Result<Clang, ToolchainError> {
     Ok(Clang { path, mode })
 }
 
-/// ld.lld where this clang looks for it.
-pub fn find_lld(clang: &Path) -> Option<PathBuf> {
-    let beside = clang.canonicalize().ok()?.with_file_name("ld.lld");
-    if is_executable(&beside) { Some(beside) } else { in_path("ld.lld".as_ref()) }
+/// A program of LLVM's (`ld.lld`, `llvm-ar`) where this clang looks for it.
+pub fn find_llvm_tool(clang: &Path, name: &str) -> Option<PathBuf> {
+    let beside = clang.canonicalize().ok()?.with_file_name(name);
+    if is_executable(&beside) { Some(beside) } else { in_path(name.as_ref()) }
 }
 
 /// LLVM's major version: by the name of the file where it tells, else by asking.

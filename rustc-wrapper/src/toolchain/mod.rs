@@ -4,7 +4,7 @@ pub mod cache;
 mod clang;
 mod rustc;
 
-pub use clang::{Clang, find_clang, find_lld};
+pub use clang::{Clang, find_clang, find_llvm_tool};
 pub use rustc::{Rustc, find_rustc, llvm_major_of};
 
 use std::{

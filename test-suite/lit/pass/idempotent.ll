@@ -3,7 +3,7 @@
 ; RUN: %opt -passes=relpoline -S %s -o %t.once.ll
 ; RUN: %opt -passes=relpoline,relpoline -verify-each -S %s -o %t.twice.ll && %FileCheck %s --input-file=%t.twice.ll
 ; RUN: %opt -passes=relpoline,relpoline,relpoline -verify-each -S %s -o - | diff - %t.twice.ll
-; RUN: %opt -passes=relpoline %t.once.ll -S -o - -pass-remarks=relpoline 2>&1 | %FileCheck %s --check-prefix=SILENT
+; RUN: %opt -passes=relpoline %t.once.ll -S -o - -pass-remarks=relpoline -pass-remarks-missed=relpoline 2>&1 | %FileCheck %s --check-prefix=SILENT
 ; RUN: %opt -passes='relpoline,default<O3>,relpoline' -verify-each -S %s -o - | %FileCheck %s
 ; RUN: %opt -passes='relpoline,lto-pre-link<O2>,lto<O3>,relpoline' -verify-each -S %s -o - | %FileCheck %s
 ; RUN: %opt -passes='relpoline,thinlto-pre-link<O2>,thinlto<O2>,relpoline' -verify-each -S %s -o - | %FileCheck %s

@@ -1,0 +1,326 @@
+//! relpoline-clang is clang, except for what the code looks like.
+
+mod common;
+
+use common::{CLANG, DISPATCH, DISPATCH_OUTPUT, Files, REAL_CLANG, clangxx, command, home};
+use std::process::Stdio;
+
+fn dispatch() -> Files {
+    Files::new(&[
+        ("a.c", DISPATCH),
+        ("empty.s", ""),
+        ("pre.S", "#ifdef __RELPOLINE__\n.globl x\nx: ret\n#endif\n"),
+    ])
+}
+
+#[test]
+fn what_does_not_compile_is_clangs_word_for_word() {
+    let files = dispatch();
+    for line in [
+        "",
+        "--version",
+        "-v",
+        "-dumpmachine",
+        "-dumpversion",
+        "-print-search-dirs",
+        "-print-prog-name=ld",
+        "--print-file-name=libc.so",
+        "-E a.c",
+        "-E -dM -undef -x c /dev/null -nostdinc -U__RELPOLINE__",
+        "-M a.c",
+        "-MM a.c -MT x",
+        "-fsyntax-only a.c",
+        "--no-such-option a.c -fsyntax-only",
+        "-c no-such-file.c",
+        "-O2",
+        "-I",
+        "-c empty.s -o empty.o",
+        "-o no-such-directory/x a.c",
+    ] {
+        let (ours, clangs) = (files.run(CLANG, line), files.run(REAL_CLANG, line));
+        let normal = |text: &str| text.replace("clang-22:", "clang:");
+        let both = [&ours, &clangs].map(|run| (run.status, run.stdout.clone(), normal(&run.stderr)));
+        // Names of temporary files differ from run to run.
+        if line.starts_with("-o no-such-directory") {
+            assert_eq!((both[0].0, both[0].2.lines().count()), (both[1].0, both[1].2.lines().count()));
+        } else {
+            assert_eq!(both[0], both[1], "{line}");
+        }
+    }
+}
+
+#[test]
+fn every_way_of_compiling_is_silent() {
+    let files = dispatch();
+    for line in [
+        "-c a.c",
+        "-Werror -Weverything -Wno-everything -Wunused-command-line-argument -c a.c",
+        "-S a.c",
+        "-S -emit-llvm a.c",
+        "-c -emit-llvm a.c -o a.bc",
+        "-O0 -g a.c -o a",
+        "-c pre.S empty.s a.c",
+        "-MD -MF a.d -c a.c",
+        "-### a.c -o a",
+        "-save-temps=obj -c a.c",
+        "-pipe -pthread -c a.c",
+        "-x c-header a.c -o a.pch",
+        "-Xclang -emit-obj -c a.c",
+        "-c -flto a.c",
+    ] {
+        let outcome = files.run(CLANG, line).succeeds();
+        if !line.starts_with("-###") {
+            assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("", ""), "{line}");
+        }
+    }
+}
+
+#[test]
+fn every_way_of_linking_works() {
+    let files = dispatch();
+    for line in [
+        "a.c",
+        "-O2 a.c",
+        "-O3 -g a.c",
+        "-Os a.c",
+        "-O2 -static a.c",
+        "-O2 -static-pie -fPIE a.c",
+        "-O2 -no-pie -fno-pie a.c",
+        "-O2 -fuse-ld=lld a.c",
+        "-O2 -fuse-ld=lld -Wl,--gc-sections -ffunction-sections a.c",
+        "-O2 -x c a.c",
+        "-O2 -Wl,-z,now -Wl,--as-needed a.c",
+        "-O2 -flto a.c",
+        "-O2 -flto=thin a.c",
+        "-O2 -flto -static a.c",
+        "-O2 -x c -- a.c",
+    ] {
+        files.run(CLANG, &format!("-o a {line}")).is_silent();
+        files.run_built("a").prints(DISPATCH_OUTPUT);
+        assert_eq!(files.sites("a").len(), 1, "{line}");
+        assert_eq!(files.audit("a")["built_here"]["raw"], 0, "{line}");
+        assert!(files.has_runtime("a"), "{line}");
+    }
+}
+
+#[test]
+fn shared_objects_and_programs_have_a_runtime_each() {
+    let files = dispatch();
+    files.write("main.c", "int dispatch(int); int main(void) { return dispatch(3) != 7; }");
+    for lto in ["", "-flto", "-flto=thin"] {
+        files.run(CLANG, &format!("-O2 {lto} -fPIC -shared -DLIBRARY a.c -o liba.so")).is_silent();
+        assert!(files.has_runtime("liba.so"));
+        files.run(CLANG, "-O2 main.c -L. -la -Wl,-rpath,. -o main").is_silent();
+        files.run_built("main").succeeds();
+    }
+}
+
+#[test]
+fn separate_compilation_and_archives() {
+    let files = dispatch();
+    files.write("main.c", "int dispatch(int); int main(void) { return dispatch(3) != 7; }");
+    for flag in ["-g", "-flto", "-flto=thin"] {
+        files.run(CLANG, &format!("-O2 -DLIBRARY {flag} -c a.c main.c")).is_silent();
+        files.run(CLANG, &format!("{flag} a.o main.o -o main")).is_silent();
+        files.run_built("main").succeeds();
+        assert_eq!(files.sites("main").len(), 1, "{flag}");
+        files.run(common::RELPOLINE, "audit main").succeeds();
+    }
+    // lld takes bitcode without -flto.
+    files.run(CLANG, "-fuse-ld=lld a.o main.o -o main").is_silent();
+    assert_eq!(files.sites("main").len(), 1);
+}
+
+#[test]
+fn cmake_finds_the_archiver_by_the_compilers_prefix() {
+    let files = dispatch();
+    files.run(CLANG, "-O2 -DLIBRARY -flto -c a.c").is_silent();
+    let archiver = std::path::Path::new(CLANG).with_file_name("relpoline-llvm-ar");
+    files.run(&archiver, "rcs liba.a a.o").is_silent();
+    assert!(files.run(&archiver, "t liba.a").stdout.contains("a.o"));
+}
+
+#[test]
+fn a_link_that_makes_an_object_file_gets_no_runtime() {
+    let files = dispatch();
+    for line in ["-r", "-nostdlib -no-pie -Wl,-r", "-nostdlib -no-pie -Xlinker --relocatable", "-flto -r"] {
+        files.run(CLANG, &format!("-O2 {line} a.c -o whole.o")).is_silent();
+        assert!(!files.has_runtime("whole.o"), "{line}");
+        files.run(CLANG, "whole.o -o a").is_silent();
+        files.run_built("a").prints(DISPATCH_OUTPUT);
+    }
+}
+
+#[test]
+fn other_targets_get_retpolines_and_no_runtime() {
+    let files =
+        Files::new(&[("f.c", "int f(int (*g)(int)) { return g(1) + 1; } void _start(void) { f(0); }")]);
+    files.run(CLANG, "-m32 -O2 -c f.c -o f.o").is_silent();
+    let audit = files.audit("f.o");
+    assert_eq!((&audit["relpoline_sites"]["inline"], &audit["elsewhere"]["raw"]), (&0.into(), &0.into()));
+    files.run(CLANG, "-m32 -O2 -nostdlib -static -fuse-ld=lld f.c -o f").is_silent();
+    let foreign = files.run(CLANG, "--target=aarch64-linux-gnu -c f.c").succeeds();
+    assert!(foreign.stderr.contains("is not supported"), "{foreign:?}");
+}
+
+#[test]
+fn standard_input_and_response_files() {
+    let files = dispatch();
+    let mut child = command(CLANG)
+        .args(["-O2", "-x", "c", "-", "-o"])
+        .arg(files.path("a"))
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(child.stdin.as_mut().unwrap(), DISPATCH.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+    files.run_built("a").prints(DISPATCH_OUTPUT);
+
+    files.write("my dir/b.c", DISPATCH);
+    files.write("inner", "-flto 'my dir/b.c'");
+    files.write("outer", "-O2\n-o \"b\" @inner");
+    files.run(CLANG, "@outer").is_silent();
+    files.run_built("b").prints(DISPATCH_OUTPUT);
+    assert_eq!(files.sites("b").len(), 1);
+
+    files.write("ours", "--relpoline-form=stub -O2 -c a.c -o stub.o");
+    files.run(CLANG, "@ours").is_silent();
+    assert_eq!(files.sites("stub.o")[0].0, "stub");
+}
+
+#[test]
+fn options_and_variables() {
+    let files = dispatch();
+    files.run(CLANG, "-O2 -c a.c --relpoline-form=stub").is_silent();
+    assert_eq!(files.sites("a.o"), [("stub".into(), "dispatch".into())]);
+    let mut with_variable = command(CLANG);
+    with_variable.env("RELPOLINE_FORM", "stub");
+    files.run_with(with_variable, "-O2 -c a.c --relpoline-form=inline").is_silent();
+    assert_eq!(files.sites("a.o"), [("inline".into(), "dispatch".into())]);
+
+    let mut disabled = command(CLANG);
+    disabled.env("RELPOLINE_DISABLE", "1").env("RELPOLINE_HOME", "/nowhere");
+    files.run_with(disabled, "-O2 a.c -o a").is_silent();
+    assert!(files.sites("a").is_empty() && !files.has_runtime("a"));
+    files.run(CLANG, "-O2 a.c -o a --relpoline-disable").is_silent();
+    assert!(files.sites("a").is_empty());
+
+    let help = files.run(CLANG, "--relpoline-help").is_silent().stdout;
+    assert!(help.contains("--relpoline-form=inline|stub") && help.contains("RELPOLINE_CLANG=PATH"), "{help}");
+    assert!(files.run(CLANG, "--relpoline-version").is_silent().stdout.starts_with("relpoline 0."));
+}
+
+#[test]
+fn code_can_tell() {
+    let files = Files::new(&[("a.c", "#if __RELPOLINE__ < 100\n#error no\n#endif\n")]);
+    files.run(CLANG, "-c a.c").is_silent();
+    files.run(REAL_CLANG, "-c a.c").fails_with_clang();
+}
+
+impl common::Outcome {
+    fn fails_with_clang(self) {
+        assert!(self.status != 0 && self.stderr.contains("#error"), "{self:?}");
+    }
+}
+
+#[test]
+fn cxx_with_exceptions() {
+    let files = Files::new(&[(
+        "a.cpp",
+        r#"
+        #include <cstdio>
+        #include <memory>
+        #include <vector>
+        struct Base { virtual ~Base() = default; virtual int f(int x) = 0; };
+        struct A : Base { int f(int x) override { return x + 1; } };
+        struct B : Base { int f(int x) override { if (x % 7 == 0) throw x; return x * 2; } };
+        int main() {
+          std::vector<std::unique_ptr<Base>> all;
+          all.emplace_back(new A); all.emplace_back(new B);
+          long sum = 0;
+          for (int i = 0; i < 1000; i++)
+            for (auto &b : all) try { sum += b->f(i); } catch (int x) { sum -= x; }
+          std::printf("%ld\n", sum);
+        }"#,
+    )]);
+    for level in ["-O0", "-O2", "-Oz", "-O2 -flto"] {
+        files.run(clangxx(), &format!("{level} -Wall -Werror a.cpp -o a")).is_silent();
+        files.run_built("a").prints("1286287\n");
+        assert_eq!(files.audit("a")["built_here"]["raw"], 0);
+    }
+}
+
+#[test]
+fn compiling_without_plugin_and_linking_without_runtime_fail() {
+    let files = dispatch();
+    files.run(CLANG, "-c a.c").is_silent();
+    let nowhere = || {
+        let mut command = command(CLANG);
+        command.env("RELPOLINE_HOME", "/nowhere");
+        command
+    };
+    let plugin = ["relpoline-clang: error: librelpoline_pass.so not found in /nowhere", "run: cargo build"];
+    for line in ["-c a.c", "-S a.c", "a.c -o a", "-flto a.o -o a", "-cc1 -emit-obj a.c"] {
+        files.run_with(nowhere(), line).fails_with(1, &plugin);
+    }
+    files.run_with(nowhere(), "a.o -o a").fails_with(
+        1,
+        &["relpoline-clang: error: librelpoline_rt.a not found in /nowhere", "run: cargo build"],
+    );
+    for line in ["-E a.c", "-M a.c", "--version", "-c empty.s", "-fsyntax-only a.c", "-r a.o -o b.o"] {
+        files.run_with(nowhere(), line).is_silent();
+    }
+    files
+        .run(CLANG, "-c a.c --relpoline-pass=/nowhere/p.so")
+        .fails_with(1, &["/nowhere/p.so does not exist", "RELPOLINE_PASS"]);
+}
+
+#[test]
+fn the_compiler_proper_takes_the_plugin_too() {
+    let files = dispatch();
+    files.write("b.c", "int f(int (*g)(int)) { return g(1) + 1; }");
+    files.run(CLANG, "-cc1 -triple x86_64-linux-gnu -O2 -emit-obj b.c -o b.o").is_silent();
+    assert_eq!(files.sites("b.o").len(), 1);
+}
+
+#[test]
+fn wrong_compilers_are_refused() {
+    let files = dispatch();
+    let old = files.script("old-clang", "echo 'clang version 19.1.7'");
+    let line = format!("-c a.c --relpoline-clang={}", old.display());
+    files
+        .run(CLANG, &line)
+        .fails_with(1, &["old-clang is of LLVM 19, expected LLVM 22", "apt-get install clang-22"]);
+    files.run(CLANG, "-c a.c --relpoline-clang=no-clang").fails_with(1, &["no-clang not found in PATH"]);
+    let own = format!("-c a.c --relpoline-clang={CLANG}");
+    files.run(CLANG, &own).fails_with(1, &["is relpoline's own wrapper"]);
+    files.run(CLANG, "-c a.c --relpoline-from=stub").fails_with(1, &["did you mean --relpoline-form?"]);
+}
+
+#[test]
+fn lto_with_another_linker_is_protected_and_says_so() {
+    let files = dispatch();
+    let outcome = files.run(CLANG, "-O2 -flto -fuse-ld=bfd a.c -o a").succeeds();
+    assert!(outcome.stderr.contains("warning: calls stay retpolines") && outcome.stderr.lines().count() == 1);
+    files.run_built("a").prints(DISPATCH_OUTPUT);
+    assert!(files.sites("a").is_empty());
+    let audit = files.audit("a");
+    assert!(audit["elsewhere"]["retpoline"].as_u64().unwrap() >= 1, "{audit}");
+    assert_eq!(
+        audit["branches"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|branch| branch["function"] == "dispatch")
+            .count(),
+        0
+    );
+}
+
+#[test]
+fn the_status_is_clangs() {
+    let files = Files::new(&[("bad.c", "int main( {")]);
+    let outcome = files.run(CLANG, "-c bad.c");
+    assert_eq!(outcome.status, files.run(REAL_CLANG, "-c bad.c").status);
+    assert!(home().join("librelpoline_pass.so").exists());
+}

@@ -1,0 +1,238 @@
+//! relpoline audit and relpoline sites.
+
+mod common;
+
+use common::{CLANG, DISPATCH, Files, REAL_CLANG, RELPOLINE};
+use std::fs;
+
+/// An indirect call that the pass cannot see.
+const HIDDEN_CALL: &str = r#"
+void target(void) {}
+void hidden(void (*f)(void)) { __asm__ volatile("call *%0" : : "r"(f) : "memory"); }
+"#;
+
+const GOT_CALL: &str = "void one(void); void two(void); void caller(void) { one(); two(); }";
+
+fn dispatch() -> Files {
+    Files::new(&[("a.c", DISPATCH), ("hidden.c", HIDDEN_CALL), ("got.c", GOT_CALL)])
+}
+
+#[test]
+fn raw_branches_of_unprotected_code_are_found() {
+    let files = dispatch();
+    for line in
+        ["-O2 -c a.c -o a", "-O2 -m32 -c a.c -DLIBRARY -o a -Dstdio", "-O2 a.c -o a", "-O2 -static a.c -o a"]
+    {
+        if line.contains("-m32") {
+            files.write("a.c", &DISPATCH.replace("#include <stdio.h>", ""));
+        }
+        files.run(REAL_CLANG, line).is_silent();
+        files.write("a.c", DISPATCH);
+        let outcome = files.run(RELPOLINE, "audit a");
+        assert_eq!(outcome.status, 1, "{line}");
+        assert!(outcome.stdout.contains("not built by relpoline"), "{}", outcome.stdout);
+        let audit = files.audit("a");
+        let in_dispatch: Vec<_> = audit["branches"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|branch| branch["function"] == "dispatch")
+            .collect();
+        assert_eq!(in_dispatch.len(), 1, "{line}");
+        assert!(in_dispatch[0]["class"] == "raw" && in_dispatch[0]["built_here"] == false);
+        assert!(in_dispatch[0]["instruction"].as_str().unwrap().starts_with("call *"), "{}", in_dispatch[0]);
+    }
+}
+
+#[test]
+fn protected_code_passes_and_what_was_linked_with_it_is_told_apart() {
+    let files = dispatch();
+    files.run(CLANG, "-O2 -static a.c -o a").is_silent();
+    let outcome = files.run(RELPOLINE, "audit a").succeeds();
+    assert!(outcome.stdout.contains("no raw indirect branch in the"), "{}", outcome.stdout);
+    let audit = files.audit("a");
+    assert!(audit["elsewhere"]["raw"].as_u64().unwrap() > 100, "a static libc is not protected");
+    assert_eq!(audit["relpoline_sites"]["inline"], 1);
+    assert_eq!(files.run(RELPOLINE, "audit --all a").status, 1);
+    assert_eq!(files.run(RELPOLINE, "audit --strict a").status, 1);
+}
+
+#[test]
+fn a_raw_branch_in_code_built_here_fails() {
+    let files = dispatch();
+    files.run(CLANG, "-O2 -c hidden.c -o hidden.o").is_silent();
+    let outcome = files.run(RELPOLINE, "audit hidden.o");
+    assert_eq!(outcome.status, 1);
+    assert!(outcome.stdout.contains("1 raw indirect branch left in code built here"), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains("hidden+0x"), "{}", outcome.stdout);
+    files.run(CLANG, "-O2 -fPIC -shared hidden.c -o hidden.so").is_silent();
+    assert_eq!(files.run(RELPOLINE, "audit hidden.so").status, 1);
+    // Without symbols the section that lists what was built still tells.
+    files.run("strip", "hidden.so").succeeds();
+    assert_eq!(files.audit("hidden.so")["built_here"]["raw"], 1);
+}
+
+#[test]
+fn calls_through_the_got_are_told_from_raw_ones() {
+    let files = dispatch();
+    files.run(REAL_CLANG, "-O2 -fPIC -fno-plt -c got.c").is_silent();
+    let audit = files.audit("got.o");
+    assert_eq!((&audit["elsewhere"]["got"], &audit["elsewhere"]["raw"]), (&2.into(), &0.into()));
+    files.run(REAL_CLANG, "-shared got.o -o got.so").is_silent();
+    let linked = files.audit("got.so");
+    let callers: Vec<_> = linked["branches"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|branch| branch["function"] == "caller")
+        .collect();
+    assert!(callers.len() == 2 && callers.iter().all(|branch| branch["class"] == "got"), "{linked}");
+    assert!(linked["elsewhere"]["plt"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn calls_of_retpolines_are_counted_with_and_without_names() {
+    let files = dispatch();
+    files.run(REAL_CLANG, "-O2 -mretpoline -c a.c").is_silent();
+    assert_eq!(files.audit("a.o")["elsewhere"]["retpoline"], 1);
+    files.run(REAL_CLANG, "-O2 -mretpoline -mretpoline-external-thunk -c a.c").is_silent();
+    assert_eq!(files.audit("a.o")["elsewhere"]["retpoline"], 1);
+    files.run(REAL_CLANG, "-O2 -mretpoline a.c -o a").is_silent();
+    let named = files.audit("a")["elsewhere"]["retpoline"].clone();
+    files.run("strip", "a").succeeds();
+    assert_eq!((named.as_u64(), &files.audit("a")["elsewhere"]["retpoline"]), (Some(1), &named));
+}
+
+#[test]
+fn archives_are_looked_into() {
+    let files = dispatch();
+    files.run(CLANG, "-O2 -DLIBRARY -c a.c hidden.c").is_silent();
+    files.run("ar", "rcs lib.a a.o hidden.o").succeeds();
+    let audit = files.audit("lib.a");
+    assert_eq!((&audit["relpoline_sites"]["inline"], &audit["built_here"]["raw"]), (&1.into(), &1.into()));
+    assert_eq!(audit["branches"][0]["member"], "hidden.o");
+    assert_eq!(files.sites("lib.a").len(), 1);
+    files.run("ar", "rcsT thin.a a.o hidden.o").succeeds();
+    assert_eq!(files.audit("thin.a")["built_here"]["raw"], 1);
+}
+
+#[test]
+fn sites_are_listed_with_their_places() {
+    let files = dispatch();
+    files.run(CLANG, "-O2 -g a.c -o a").is_silent();
+    let table = files.run(RELPOLINE, "sites --json a").is_silent().json();
+    let site = &table[0]["sites"][0];
+    assert_eq!((&site["function"], &site["form"]), (&"dispatch".into(), &"inline".into()));
+    assert!(site["file"].as_str().unwrap().ends_with("a.c") && site["line"] == 6, "{site}");
+    let text = files.run(RELPOLINE, "sites a").is_silent().stdout;
+    assert!(text.contains("a: 1 site (1 inline, 0 stub)") && text.contains("a.c:6"), "{text}");
+    files.run(CLANG, "-Os -DLIBRARY -c a.c").is_silent();
+    assert_eq!(files.sites("a.o"), [("stub".into(), "dispatch".into())]);
+    files.run(REAL_CLANG, "-O2 a.c -o a").is_silent();
+    assert!(files.run(RELPOLINE, "sites a").is_silent().stdout.contains("no relpoline sites"));
+}
+
+/// Where a section's content is in a file.
+fn section(files: &Files, name: &str, section: &str) -> (usize, usize) {
+    use object::{Object, ObjectSection};
+    let data = fs::read(files.path(name)).unwrap();
+    let file = object::File::parse(&*data).unwrap();
+    let (offset, size) = file.section_by_name(section).unwrap().file_range().unwrap();
+    (offset as usize, size as usize)
+}
+
+#[test]
+fn damaged_tables_are_refused() {
+    let files = dispatch();
+    files.run(CLANG, "-O2 -no-pie a.c -o a").is_silent();
+    let good = fs::read(files.path("a")).unwrap();
+    let (table, size) = section(&files, "a", "relpoline_sites");
+    assert_eq!(size, 20);
+    let refused = |change: &dyn Fn(&mut Vec<u8>), part: &str| {
+        let mut bad = good.clone();
+        change(&mut bad);
+        files.write("bad", bad);
+        for tool in ["sites", "audit"] {
+            let expected = ["bad is damaged or truncated: section relpoline_sites: entry 0", part];
+            files.run(RELPOLINE, &format!("{tool} bad")).fails_with(2, &expected);
+        }
+    };
+    refused(&|bad| bad[table + 19] = 0xf0, "its version is 15, expected 1");
+    refused(&|bad| bad[table] ^= 1, "expected a compare with a cell");
+    refused(&|bad| bad[table + 3] ^= 0x40, "which is in no section");
+    refused(&|bad| bad[table + 8] ^= 1, "expected a test of a cell");
+    refused(&|bad| bad[table + 4..table + 8].fill(0), "reference to the cell: it is 0");
+
+    files.run(CLANG, "-O2 -c a.c").is_silent();
+    let llvm = "/usr/lib/llvm-22/bin/llvm-objcopy";
+    files.write("half", [0; 10]);
+    files
+        .run(llvm, "--remove-section=.relarelpoline_sites --update-section relpoline_sites=half a.o bad.o")
+        .succeeds();
+    files.run(RELPOLINE, "sites bad.o").fails_with(2, &["it has 10 bytes, expected a multiple of 20"]);
+}
+
+#[test]
+fn what_cannot_be_examined_says_why() {
+    let files = dispatch();
+    files.run(CLANG, "-O2 a.c -o a").is_silent();
+    let whole = fs::read(files.path("a")).unwrap();
+    files.write("cut", &whole[..whole.len() / 2]);
+    files.write("head", &whole[..40]);
+    files.write("text", "hello");
+    files.write("none", "");
+    files.run(CLANG, "-c -flto a.c").is_silent();
+    files.run(REAL_CLANG, "--target=aarch64-linux-gnu -c got.c -o arm.o").is_silent();
+    for (name, part) in [
+        ("cut", "is damaged or truncated"),
+        ("head", "is damaged or truncated"),
+        ("text", "is no ELF file (it starts with 68 65 6c 6c)"),
+        ("none", "is empty, expected an ELF"),
+        ("missing", "cannot read missing: No such file"),
+        ("a.o", "is LLVM bitcode (-flto)"),
+        ("arm.o", "is for Aarch64, expected x86-64 or i386"),
+        (".", "cannot read .: Is a directory"),
+    ] {
+        for tool in ["audit", "sites"] {
+            files.run(RELPOLINE, &format!("{tool} {name}")).fails_with(2, &[part]);
+        }
+    }
+    let both = files.run(RELPOLINE, "audit text a");
+    assert_eq!(both.status, 2);
+    assert!(
+        both.stdout.starts_with("a: no raw indirect branch"),
+        "the other file is examined all the same: {both:?}"
+    );
+}
+
+#[test]
+fn random_damage_never_stops_the_tools() {
+    let files = dispatch();
+    files.run(CLANG, "-O2 a.c -o a").is_silent();
+    files.run(CLANG, "-O2 -c a.c").is_silent();
+    let mut state = 1u64;
+    let mut random = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize
+    };
+    for name in ["a", "a.o"] {
+        let good = fs::read(files.path(name)).unwrap();
+        for _ in 0..60 {
+            let mut bad = good.clone();
+            // Headers are at the start and at the end.
+            for _ in 0..4 {
+                let near = random() % 2048.min(bad.len());
+                let at = if random() % 2 == 0 { near } else { bad.len() - 1 - near };
+                bad[at] = random() as u8;
+            }
+            files.write("bad", bad);
+            for tool in ["audit", "sites"] {
+                let outcome = files.run(RELPOLINE, &format!("{tool} bad"));
+                assert!(
+                    (0..=2).contains(&outcome.status) && !outcome.stderr.contains("panicked"),
+                    "{outcome:?}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! relpoline info and relpoline flags.
+
+mod common;
+
+use common::{DISPATCH, DISPATCH_OUTPUT, Files, REAL_CLANG, RELPOLINE, command, home};
+use std::fs;
+
+#[test]
+fn everything_is_there() {
+    let files = Files::new(&[]);
+    let text = files.run(RELPOLINE, "info").is_silent().stdout;
+    assert!(text.contains("loads the plugin") && text.contains("Programs can be built"), "{text}");
+    let info = files.run(RELPOLINE, "info --json").is_silent().json();
+    assert_eq!((&info["ok"], &info["llvm"]), (&true.into(), &22.into()));
+    let names: Vec<_> =
+        info["checks"].as_array().unwrap().iter().map(|check| check["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["plugin", "runtime", "clang", "lld", "rustc", "membarrier", "patching"]);
+}
+
+#[test]
+fn what_is_missing_is_named_with_the_command_that_mends_it() {
+    let files = Files::new(&[]);
+    let old = files.script("clang-old", "echo 'clang version 19.1.7'");
+    let mut info = command(RELPOLINE);
+    info.env("RELPOLINE_HOME", "/nowhere").env("RELPOLINE_CLANG", &old).env("RELPOLINE_RUSTC", "no-rustc");
+    let outcome = files.run_with(info, "info");
+    assert_eq!(outcome.status, 1);
+    for part in [
+        "librelpoline_pass.so not found in /nowhere",
+        "-> cargo build --release -p relpoline-pass",
+        "librelpoline_rt.a not found in /nowhere",
+        "is of LLVM 19, expected LLVM 22",
+        "-> apt-get install clang-22",
+        "no-rustc not found in PATH",
+    ] {
+        assert!(outcome.stdout.contains(part), "'{part}' is not in {}", outcome.stdout);
+    }
+}
+
+#[test]
+fn a_plugin_that_does_not_load_is_noticed() {
+    let files = Files::new(&[("librelpoline_pass.so", "rubbish"), ("librelpoline_rt.a", "!<arch>\n")]);
+    let mut info = command(RELPOLINE);
+    info.env("RELPOLINE_HOME", files.path(""));
+    let outcome = files.run_with(info, "info");
+    assert!(outcome.status == 1 && outcome.stdout.contains("does not load the plugin"), "{outcome:?}");
+}
+
+#[test]
+fn flags_build_programs_without_the_wrapper() {
+    let files = Files::new(&[("a.c", DISPATCH)]);
+    let flags = |line: &str| files.run(RELPOLINE, &format!("flags {line}")).is_silent().stdout;
+    let (compile, link, lto) = (flags("c"), flags("ld"), flags("ld --lto"));
+    assert_eq!(compile, flags("cxx"));
+    files.run(REAL_CLANG, &format!("-O2 -Werror -c {compile} a.c")).is_silent();
+    files.run(REAL_CLANG, &format!("a.o {link} -o a")).is_silent();
+    files.run_built("a").prints(DISPATCH_OUTPUT);
+    assert!(files.sites("a").len() == 1 && files.has_runtime("a"));
+    files.run(REAL_CLANG, &format!("-O2 -flto -c {compile} a.c")).is_silent();
+    files.run(REAL_CLANG, &format!("-flto a.o {lto} -o a")).is_silent();
+    files.run_built("a").prints(DISPATCH_OUTPUT);
+    assert!(files.sites("a").len() == 1 && files.has_runtime("a"));
+}
+
+#[test]
+fn flags_change_with_the_plugin() {
+    let files = Files::new(&[]);
+    for part in ["librelpoline_pass.so", "librelpoline_rt.a"] {
+        fs::copy(home().join(part), files.path(part)).unwrap();
+    }
+    let flags = |tool: &str| {
+        let mut command = command(RELPOLINE);
+        command.env("RELPOLINE_HOME", files.path(""));
+        files.run_with(command, &format!("flags {tool}")).is_silent().stdout
+    };
+    for tool in ["c", "cxx", "rust"] {
+        let before = flags(tool);
+        assert_eq!(flags(tool), before);
+        let plugin = files.path("librelpoline_pass.so");
+        fs::write(&plugin, [fs::read(&plugin).unwrap(), vec![0]].concat()).unwrap();
+        assert_ne!(flags(tool), before, "{tool}");
+    }
+}
+
+#[test]
+fn flags_refuse_what_a_variable_cannot_hold() {
+    let files = Files::new(&[("a b/librelpoline_pass.so", ""), ("a b/librelpoline_rt.a", "")]);
+    let with = |line: &str| {
+        let mut command = command(RELPOLINE);
+        command.env("RELPOLINE_HOME", files.path("a b"));
+        files.run_with(command, line)
+    };
+    with("flags c").fails_with(2, &["cannot be passed in a variable of flags", "without blanks"]);
+    assert!(
+        with("flags ld --json").is_silent().json()[0].as_str().unwrap().ends_with("a b/librelpoline_rt.a")
+    );
+}
+
+#[test]
+fn commands_that_do_not_exist_are_not_in_the_help() {
+    let files = Files::new(&[]);
+    let help = files.run(RELPOLINE, "--help").is_silent().stdout;
+    for command in ["info", "flags", "sites", "audit"] {
+        assert!(help.contains(command), "{help}");
+    }
+    assert_eq!(files.run(RELPOLINE, "no-such-command").status, 2);
+}

@@ -1,0 +1,212 @@
+//! relpoline-rustc as RUSTC_WRAPPER, as RUSTC, and behind cargo.
+
+mod common;
+
+use common::{CARGO, Files, RELPOLINE, RUSTC, command, home};
+use std::{fs, path::PathBuf, process::Command};
+
+const PROGRAM: &str = r#"
+fn main() {
+    let functions: Vec<Box<dyn Fn(u64) -> u64>> = vec![Box::new(|x| x + 1), Box::new(|x| x * 2)];
+    println!("{}", (0..10_000usize).map(|i| functions[i & 1](i as u64)).sum::<u64>());
+}
+"#;
+const PROGRAM_OUTPUT: &str = "75000000\n";
+
+fn program() -> Files {
+    Files::new(&[("main.rs", PROGRAM)])
+}
+
+#[track_caller]
+fn is_protected(files: &Files, name: &str) {
+    files.run_built(name).prints(PROGRAM_OUTPUT);
+    assert!(!files.sites(name).is_empty() && files.has_runtime(name));
+    files.run(RELPOLINE, &format!("audit {name}")).succeeds();
+}
+
+#[test]
+fn as_rustc_and_as_wrapper() {
+    let files = program();
+    for line in
+        ["-O main.rs", "rustc -O main.rs", "rustc main.rs", "-O -Clto=fat main.rs", "-O -Clto=thin main.rs"]
+    {
+        files.run(RUSTC, line).is_silent();
+        is_protected(&files, "main");
+    }
+    files.run(RUSTC, "-O -Ctarget-feature=+crt-static main.rs").is_silent();
+    is_protected(&files, "main");
+    files.write("arguments", "-O\nmain.rs\n-o\nfrom a file");
+    files.run(RUSTC, "@arguments").is_silent();
+    is_protected_path(&files, "from a file");
+}
+
+fn is_protected_path(files: &Files, name: &str) {
+    files.run_built(name).prints(PROGRAM_OUTPUT);
+    assert!(files.has_runtime(name));
+}
+
+#[test]
+fn forms_and_plain_rustc() {
+    let files = program();
+    files.run(RUSTC, "-O main.rs --relpoline-form=stub").is_silent();
+    assert!(files.sites("main").iter().all(|site| site.0 == "stub"));
+    files.run(RUSTC, "-O main.rs --relpoline-disable").is_silent();
+    assert!(files.sites("main").is_empty());
+}
+
+#[test]
+fn debians_rustc() {
+    let files = program();
+    files.run(RUSTC, "/usr/bin/rustc -O main.rs").is_silent();
+    is_protected(&files, "main");
+}
+
+#[test]
+fn its_description_has_one_more_line_that_changes_with_the_plugin() {
+    let files = program();
+    for part in ["librelpoline_pass.so", "librelpoline_rt.a"] {
+        fs::copy(home().join(part), files.path(part)).unwrap();
+    }
+    let describe = |line: &str| {
+        let mut command = command(RUSTC);
+        command.env("RELPOLINE_HOME", files.path(""));
+        files.run_with(command, line).is_silent().stdout
+    };
+    let before = describe("rustc -vV");
+    let plain = files.run("rustc", "-vV").stdout;
+    assert_eq!(before.strip_prefix(&plain).unwrap().split(' ').next(), Some("relpoline:"));
+    assert_eq!(describe("rustc -vV"), before);
+    assert_ne!(describe("rustc -vV --relpoline-form=stub"), before);
+    for part in ["librelpoline_pass.so", "librelpoline_rt.a"] {
+        let old = describe("-vV");
+        fs::write(files.path(part), [fs::read(files.path(part)).unwrap(), vec![0]].concat()).unwrap();
+        assert_ne!(describe("-vV"), old);
+    }
+}
+
+#[test]
+fn questions_are_answered_by_rustc_alone() {
+    let files = program();
+    for line in ["--version", "--print=cfg", "--print sysroot", "-C help", "--explain E0001"] {
+        let mut command = command(RUSTC);
+        command.env("RELPOLINE_HOME", "/nowhere");
+        assert_eq!(files.run_with(command, line).is_silent().stdout, files.run("rustc", line).stdout);
+    }
+}
+
+#[test]
+fn features_stay_what_the_release_allows() {
+    let files = Files::new(&[("main.rs", "#![feature(never_type)]\nfn main() {}\n")]);
+    let outcome = files.run(RUSTC, "+stable main.rs --cap-lints=allow");
+    assert_ne!(outcome.status, 0, "a stable compiler refuses features, and so must the wrapper");
+}
+
+#[test]
+fn what_cannot_work_says_so() {
+    let files = program();
+    let old = files.script(
+        "rustc-old",
+        "printf 'rustc 1.90.0\\nhost: x86_64-unknown-linux-gnu\\nrelease: 1.90.0\\nLLVM version: 20.1.8\\n'",
+    );
+    let expected = ["rustc-old is of LLVM 20.1.8 (rustc 1.90.0), expected LLVM 22"];
+    files.run(RUSTC, &format!("{} main.rs", old.display())).fails_with(1, &expected);
+    files.run(RUSTC, &format!("{} -vV", old.display())).fails_with(1, &expected);
+    for line in ["main.rs", "-vV"] {
+        let mut command = command(RUSTC);
+        command.env("RELPOLINE_HOME", "/nowhere");
+        files.run_with(command, line).fails_with(1, &["librelpoline_pass.so not found in /nowhere"]);
+    }
+    let foreign = files.run(RUSTC, "--target=aarch64-unknown-linux-gnu main.rs");
+    let warning = "warning: target aarch64-unknown-linux-gnu is not supported";
+    assert_eq!(foreign.stderr.matches(warning).count(), 1, "{foreign:?}");
+}
+
+/// A package with a build script and a procedural macro, which run protected code in the compiler.
+fn package() -> Files {
+    Files::new(&[
+        ("Cargo.toml", "[workspace]\nmembers = [\"app\", \"macros\"]\nresolver = \"3\"\n"),
+        (
+            "app/Cargo.toml",
+            "[package]\nname = \"app\"\nedition = \"2024\"\n[dependencies]\nmacros.path = \"../macros\"\n",
+        ),
+        (
+            "app/build.rs",
+            "fn main() {\n    let f: Box<dyn Fn(u32) -> u32> = Box::new(|x| x + 1);\n    \
+             println!(\"cargo::rustc-env=ANSWER={}\", f(41));\n    println!(\"cargo::rerun-if-changed=build.rs\");\n}\n",
+        ),
+        ("app/src/main.rs", "fn main() {\n    println!(\"{} {}\", env!(\"ANSWER\"), macros::seven!());\n}\n"),
+        ("macros/Cargo.toml", "[package]\nname = \"macros\"\nedition = \"2024\"\n[lib]\nproc-macro = true\n"),
+        (
+            "macros/src/lib.rs",
+            "use proc_macro::TokenStream;\n#[proc_macro]\npub fn seven(_: TokenStream) -> TokenStream {\n    \
+             \"7\".parse().unwrap()\n}\n",
+        ),
+    ])
+}
+
+fn compiled(files: &Files, command: Command, line: &str) -> usize {
+    let outcome = files.run_with(command, line).succeeds();
+    outcome.stderr.matches("Compiling").count()
+}
+
+#[test]
+fn cargo_compiles_again_when_the_plugin_changes() {
+    let files = package();
+    for part in ["librelpoline_pass.so", "librelpoline_rt.a"] {
+        fs::copy(home().join(part), files.path(part)).unwrap();
+    }
+    for toolchain in ["stable", "nightly"] {
+        let build = || {
+            let mut command = command(CARGO);
+            command.env("RELPOLINE_HOME", files.path("")).env("RUSTUP_TOOLCHAIN", toolchain);
+            compiled(&files, command, "relpoline build --offline")
+        };
+        assert_eq!(build(), 2, "{toolchain}");
+        files.run_built("target/debug/app").prints("42 7\n");
+        assert!(files.has_runtime("target/debug/app"));
+        assert_eq!(build(), 0, "{toolchain}");
+        let plugin = files.path("librelpoline_pass.so");
+        fs::write(&plugin, [fs::read(&plugin).unwrap(), vec![0]].concat()).unwrap();
+        assert_eq!(build(), 2, "{toolchain}");
+        assert_eq!(build(), 0, "{toolchain}");
+    }
+}
+
+#[test]
+fn flags_do_without_a_wrapper() {
+    let files = package();
+    let flags = files.run(RELPOLINE, "flags rust").is_silent().stdout;
+    let mut cargo = command("cargo");
+    cargo.env("RUSTUP_TOOLCHAIN", "nightly").env("RUSTFLAGS", flags.trim());
+    assert_eq!(compiled(&files, cargo, "build --offline --release"), 2);
+    files.run_built("target/release/app").prints("42 7\n");
+    files.run(RELPOLINE, "audit target/release/app").succeeds();
+    let plain = files.run(RELPOLINE, "audit --json target/release/app").json();
+    assert!(plain[0]["built_functions"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn cargo_as_rustc_or_wrapper_by_variable() {
+    let files = package();
+    for variable in ["RUSTC", "RUSTC_WRAPPER"] {
+        let mut cargo = command("cargo");
+        let directory = files.path(variable);
+        cargo
+            .env(variable, PathBuf::from(RUSTC))
+            .arg("--config")
+            .arg(format!("build.target-dir={directory:?}"));
+        assert_eq!(compiled(&files, cargo, "build --offline"), 2);
+        assert!(files.has_runtime(&format!("{variable}/debug/app")));
+    }
+}
+
+#[test]
+fn cargo_relpoline_explains_itself() {
+    let files = Files::new(&[]);
+    for line in ["relpoline --help", "--help", ""] {
+        assert!(
+            files.run(CARGO, line).is_silent().stdout.contains("cargo relpoline build --release"),
+            "{line}"
+        );
+    }
+}
