@@ -103,7 +103,7 @@ pub fn indirect_calls(module: &Module, function: &Function, never: bool) -> Vec<
             let verdict = match whole.or_else(|| alone(&call)) {
                 Some(why) => Verdict::Retpoline(why),
                 // A call that must not be duplicated can still be made from one place.
-                None if call.must_not_be_copied() || call.is_tail_call_with_stack_arguments() => {
+                None if call.must_not_be_copied() || call.is_delicate_tail_call() => {
                     Verdict::Convert(Form::Stub)
                 }
                 None => Verdict::Convert(form),
@@ -118,7 +118,7 @@ pub fn unprotected(function: &Function) -> Vec<(Call, Why)> {
     let why = |call: &Call| {
         if call.assembly().is_some_and(|text| branches_indirectly(&text)) {
             Some(Why::Assembly)
-        } else if call.is_intrinsic("llvm.eh.sjlj.longjmp") {
+        } else if call.calls_intrinsic_like("llvm.eh.sjlj.longjmp") {
             Some(Why::LongJump)
         } else {
             None

@@ -1,7 +1,7 @@
 //! The assembly that the pass emits, written from the constants of `relpoline_layout`.
 
 use relpoline_layout::{
-    CELL_GATE, CHAIN_TAIL, COMPARE_TAIL, Entry, Form, GATE_CHAIN, SECTION, SLOW_PATH, STUB_COMPARE_SIZE,
+    CELL_GATE, CHAIN_TAIL, COMPARE_TAIL, Entry, Form, GATE_CHAIN, JMP, SECTION, SLOW_PATH, STUB_COMPARE_SIZE,
     STUB_LEAD, STUB_SIZE,
 };
 use std::fmt::Write;
@@ -71,7 +71,10 @@ pub fn stubs(places: &[StubPlace], lines: &[u32], has_file: &[bool]) -> String {
         }
         let _ = writeln!(text, "testb $${GATE_CHAIN}, {cell}+{CELL_GATE}(%rip)");
         text += &bytes(&CHAIN_TAIL);
-        let _ = writeln!(text, "leaq {cell}(%rip), %r11\njmp {SLOW_PATH}");
+        let _ = writeln!(text, "leaq {cell}(%rip), %r11");
+        // Written in bytes like the other branches: the assembler may pad instructions, branches above all
+        // (-mbranches-within-32B-boundaries), and the stubs lie at fixed distances.
+        let _ = writeln!(text, ".byte {JMP:#04x}\n.long {SLOW_PATH} - . - 4");
     }
     text
 }

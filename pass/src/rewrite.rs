@@ -13,6 +13,10 @@ pub fn convert(module: &Module, function: &Function, sites: &[(Call, Form)]) {
     if sites.is_empty() {
         return;
     }
+    if function.has_attribute("function-instrument") || function.has_attribute("xray-instruction-threshold") {
+        // XRay's code in front of a tail call uses r10, where the target is.
+        sites.iter().for_each(|(call, _)| call.forbid_tail_call());
+    }
     let name = function.name();
     let places = record::place_stubs(sites.iter().map(|&(_, form)| form));
     let locations: Vec<(u32, Option<String>)> = sites.iter().map(|(call, _)| call.location()).collect();

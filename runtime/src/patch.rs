@@ -26,7 +26,7 @@
 //! serialising instruction that it runs on every other core. `stress.rs` in the test suite attacks this with
 //! threads that call the sites while they are patched; `patch_protocol` walks through all interleavings.
 
-use crate::layout::{COMPARE_OPCODE, Cell, GATE_CHAIN, NEVER, STUB_CHAIN_JUMP};
+use crate::layout::{COMPARE_OPCODE, Cell, GATE_CHAIN, JMP, NEVER, STUB_CHAIN_JUMP};
 use crate::memory::Arena;
 use crate::policy::{Refusal, WAYS};
 use crate::port::{CodeWriter, Port, System};
@@ -35,9 +35,8 @@ use crate::site::{Image, Site};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// Opcodes of direct branches with a 32-bit displacement.
+/// Opcode of the direct call with a 32-bit displacement.
 const CALL: u8 = 0xe8;
-const JMP: u8 = 0xe9;
 /// `jne` over the jump behind it.
 const JNE_OVER_JMP: [u8; 2] = [0x75, 5];
 /// Bytes of a direct branch.

@@ -35,6 +35,8 @@ fn what_does_not_compile_is_clangs_word_for_word() {
         "-O2",
         "-I",
         "-c empty.s -o empty.o",
+        "-Wl,--version",
+        "-Wl,-v -nostdlib",
         "-o no-such-directory/x a.c",
     ] {
         let (ours, clangs) = (files.run(CLANG, line), files.run(REAL_CLANG, line));
@@ -95,7 +97,7 @@ fn every_way_of_linking_works() {
         "-O2 -flto -static a.c",
         "-O2 -x c -- a.c",
     ] {
-        files.run(CLANG, &format!("-o a {line}")).is_silent();
+        files.run(CLANG, &format!("-o a {line}")).in_silence();
         files.run_built("a").prints(DISPATCH_OUTPUT);
         assert_eq!(files.sites("a").len(), 1, "{line}");
         assert_eq!(files.audit("a")["built_here"]["raw"], 0, "{line}");
@@ -108,9 +110,9 @@ fn shared_objects_and_programs_have_a_runtime_each() {
     let files = dispatch();
     files.write("main.c", "int dispatch(int); int main(void) { return dispatch(3) != 7; }");
     for lto in ["", "-flto", "-flto=thin"] {
-        files.run(CLANG, &format!("-O2 {lto} -fPIC -shared -DLIBRARY a.c -o liba.so")).is_silent();
+        files.run(CLANG, &format!("-O2 {lto} -fPIC -shared -DLIBRARY a.c -o liba.so")).in_silence();
         assert!(files.has_runtime("liba.so"));
-        files.run(CLANG, "-O2 main.c -L. -la -Wl,-rpath,. -o main").is_silent();
+        files.run(CLANG, "-O2 main.c -L. -la -Wl,-rpath,. -o main").in_silence();
         files.run_built("main").succeeds();
     }
 }
@@ -120,23 +122,23 @@ fn separate_compilation_and_archives() {
     let files = dispatch();
     files.write("main.c", "int dispatch(int); int main(void) { return dispatch(3) != 7; }");
     for flag in ["-g", "-flto", "-flto=thin"] {
-        files.run(CLANG, &format!("-O2 -DLIBRARY {flag} -c a.c main.c")).is_silent();
-        files.run(CLANG, &format!("{flag} a.o main.o -o main")).is_silent();
+        files.run(CLANG, &format!("-O2 -DLIBRARY {flag} -c a.c main.c")).in_silence();
+        files.run(CLANG, &format!("{flag} a.o main.o -o main")).in_silence();
         files.run_built("main").succeeds();
         assert_eq!(files.sites("main").len(), 1, "{flag}");
         files.run(common::RELPOLINE, "audit main").succeeds();
     }
     // lld takes bitcode without -flto.
-    files.run(CLANG, "-fuse-ld=lld a.o main.o -o main").is_silent();
+    files.run(CLANG, "-fuse-ld=lld a.o main.o -o main").in_silence();
     assert_eq!(files.sites("main").len(), 1);
 }
 
 #[test]
 fn cmake_finds_the_archiver_by_the_compilers_prefix() {
     let files = dispatch();
-    files.run(CLANG, "-O2 -DLIBRARY -flto -c a.c").is_silent();
+    files.run(CLANG, "-O2 -DLIBRARY -flto -c a.c").in_silence();
     let archiver = std::path::Path::new(CLANG).with_file_name("relpoline-llvm-ar");
-    files.run(&archiver, "rcs liba.a a.o").is_silent();
+    files.run(&archiver, "rcs liba.a a.o").in_silence();
     assert!(files.run(&archiver, "t liba.a").stdout.contains("a.o"));
 }
 
@@ -144,9 +146,9 @@ fn cmake_finds_the_archiver_by_the_compilers_prefix() {
 fn a_link_that_makes_an_object_file_gets_no_runtime() {
     let files = dispatch();
     for line in ["-r", "-nostdlib -no-pie -Wl,-r", "-nostdlib -no-pie -Xlinker --relocatable", "-flto -r"] {
-        files.run(CLANG, &format!("-O2 {line} a.c -o whole.o")).is_silent();
+        files.run(CLANG, &format!("-O2 {line} a.c -o whole.o")).in_silence();
         assert!(!files.has_runtime("whole.o"), "{line}");
-        files.run(CLANG, "whole.o -o a").is_silent();
+        files.run(CLANG, "whole.o -o a").in_silence();
         files.run_built("a").prints(DISPATCH_OUTPUT);
     }
 }
@@ -155,10 +157,10 @@ fn a_link_that_makes_an_object_file_gets_no_runtime() {
 fn other_targets_get_retpolines_and_no_runtime() {
     let files =
         Files::new(&[("f.c", "int f(int (*g)(int)) { return g(1) + 1; } void _start(void) { f(0); }")]);
-    files.run(CLANG, "-m32 -O2 -c f.c -o f.o").is_silent();
+    files.run(CLANG, "-m32 -O2 -c f.c -o f.o").in_silence();
     let audit = files.audit("f.o");
     assert_eq!((&audit["relpoline_sites"]["inline"], &audit["elsewhere"]["raw"]), (&0.into(), &0.into()));
-    files.run(CLANG, "-m32 -O2 -nostdlib -static -fuse-ld=lld f.c -o f").is_silent();
+    files.run(CLANG, "-m32 -O2 -nostdlib -static -fuse-ld=lld f.c -o f").in_silence();
     let foreign = files.run(CLANG, "--target=aarch64-linux-gnu -c f.c").succeeds();
     assert!(foreign.stderr.contains("is not supported"), "{foreign:?}");
 }
@@ -179,41 +181,41 @@ fn standard_input_and_response_files() {
     files.write("my dir/b.c", DISPATCH);
     files.write("inner", "-flto 'my dir/b.c'");
     files.write("outer", "-O2\n-o \"b\" @inner");
-    files.run(CLANG, "@outer").is_silent();
+    files.run(CLANG, "@outer").in_silence();
     files.run_built("b").prints(DISPATCH_OUTPUT);
     assert_eq!(files.sites("b").len(), 1);
 
     files.write("ours", "--relpoline-form=stub -O2 -c a.c -o stub.o");
-    files.run(CLANG, "@ours").is_silent();
+    files.run(CLANG, "@ours").in_silence();
     assert_eq!(files.sites("stub.o")[0].0, "stub");
 }
 
 #[test]
 fn options_and_variables() {
     let files = dispatch();
-    files.run(CLANG, "-O2 -c a.c --relpoline-form=stub").is_silent();
+    files.run(CLANG, "-O2 -c a.c --relpoline-form=stub").in_silence();
     assert_eq!(files.sites("a.o"), [("stub".into(), "dispatch".into())]);
     let mut with_variable = command(CLANG);
     with_variable.env("RELPOLINE_FORM", "stub");
-    files.run_with(with_variable, "-O2 -c a.c --relpoline-form=inline").is_silent();
+    files.run_with(with_variable, "-O2 -c a.c --relpoline-form=inline").in_silence();
     assert_eq!(files.sites("a.o"), [("inline".into(), "dispatch".into())]);
 
     let mut disabled = command(CLANG);
     disabled.env("RELPOLINE_DISABLE", "1").env("RELPOLINE_HOME", "/nowhere");
-    files.run_with(disabled, "-O2 a.c -o a").is_silent();
+    files.run_with(disabled, "-O2 a.c -o a").in_silence();
     assert!(files.sites("a").is_empty() && !files.has_runtime("a"));
-    files.run(CLANG, "-O2 a.c -o a --relpoline-disable").is_silent();
+    files.run(CLANG, "-O2 a.c -o a --relpoline-disable").in_silence();
     assert!(files.sites("a").is_empty());
 
-    let help = files.run(CLANG, "--relpoline-help").is_silent().stdout;
+    let help = files.run(CLANG, "--relpoline-help").in_silence().stdout;
     assert!(help.contains("--relpoline-form=inline|stub") && help.contains("RELPOLINE_CLANG=PATH"), "{help}");
-    assert!(files.run(CLANG, "--relpoline-version").is_silent().stdout.starts_with("relpoline 0."));
+    assert!(files.run(CLANG, "--relpoline-version").in_silence().stdout.starts_with("relpoline 0."));
 }
 
 #[test]
 fn code_can_tell() {
     let files = Files::new(&[("a.c", "#if __RELPOLINE__ < 100\n#error no\n#endif\n")]);
-    files.run(CLANG, "-c a.c").is_silent();
+    files.run(CLANG, "-c a.c").in_silence();
     files.run(REAL_CLANG, "-c a.c").fails_with_clang();
 }
 
@@ -244,7 +246,7 @@ fn cxx_with_exceptions() {
         }"#,
     )]);
     for level in ["-O0", "-O2", "-Oz", "-O2 -flto"] {
-        files.run(clangxx(), &format!("{level} -Wall -Werror a.cpp -o a")).is_silent();
+        files.run(clangxx(), &format!("{level} -Wall -Werror a.cpp -o a")).in_silence();
         files.run_built("a").prints("1286287\n");
         assert_eq!(files.audit("a")["built_here"]["raw"], 0);
     }
@@ -253,7 +255,7 @@ fn cxx_with_exceptions() {
 #[test]
 fn compiling_without_plugin_and_linking_without_runtime_fail() {
     let files = dispatch();
-    files.run(CLANG, "-c a.c").is_silent();
+    files.run(CLANG, "-c a.c").in_silence();
     let nowhere = || {
         let mut command = command(CLANG);
         command.env("RELPOLINE_HOME", "/nowhere");
@@ -268,7 +270,7 @@ fn compiling_without_plugin_and_linking_without_runtime_fail() {
         &["relpoline-clang: error: librelpoline_rt.a not found in /nowhere", "run: cargo build"],
     );
     for line in ["-E a.c", "-M a.c", "--version", "-c empty.s", "-fsyntax-only a.c", "-r a.o -o b.o"] {
-        files.run_with(nowhere(), line).is_silent();
+        files.run_with(nowhere(), line).in_silence();
     }
     files
         .run(CLANG, "-c a.c --relpoline-pass=/nowhere/p.so")
@@ -279,7 +281,7 @@ fn compiling_without_plugin_and_linking_without_runtime_fail() {
 fn the_compiler_proper_takes_the_plugin_too() {
     let files = dispatch();
     files.write("b.c", "int f(int (*g)(int)) { return g(1) + 1; }");
-    files.run(CLANG, "-cc1 -triple x86_64-linux-gnu -O2 -emit-obj b.c -o b.o").is_silent();
+    files.run(CLANG, "-cc1 -triple x86_64-linux-gnu -O2 -emit-obj b.c -o b.o").in_silence();
     assert_eq!(files.sites("b.o").len(), 1);
 }
 

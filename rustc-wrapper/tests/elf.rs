@@ -24,9 +24,9 @@ fn raw_branches_of_unprotected_code_are_found() {
         ["-O2 -c a.c -o a", "-O2 -m32 -c a.c -DLIBRARY -o a -Dstdio", "-O2 a.c -o a", "-O2 -static a.c -o a"]
     {
         if line.contains("-m32") {
-            files.write("a.c", &DISPATCH.replace("#include <stdio.h>", ""));
+            files.write("a.c", DISPATCH.replace("#include <stdio.h>", ""));
         }
-        files.run(REAL_CLANG, line).is_silent();
+        files.run(REAL_CLANG, line).in_silence();
         files.write("a.c", DISPATCH);
         let outcome = files.run(RELPOLINE, "audit a");
         assert_eq!(outcome.status, 1, "{line}");
@@ -47,7 +47,7 @@ fn raw_branches_of_unprotected_code_are_found() {
 #[test]
 fn protected_code_passes_and_what_was_linked_with_it_is_told_apart() {
     let files = dispatch();
-    files.run(CLANG, "-O2 -static a.c -o a").is_silent();
+    files.run(CLANG, "-O2 -static a.c -o a").in_silence();
     let outcome = files.run(RELPOLINE, "audit a").succeeds();
     assert!(outcome.stdout.contains("no raw indirect branch in the"), "{}", outcome.stdout);
     let audit = files.audit("a");
@@ -60,12 +60,12 @@ fn protected_code_passes_and_what_was_linked_with_it_is_told_apart() {
 #[test]
 fn a_raw_branch_in_code_built_here_fails() {
     let files = dispatch();
-    files.run(CLANG, "-O2 -c hidden.c -o hidden.o").is_silent();
+    files.run(CLANG, "-O2 -c hidden.c -o hidden.o").in_silence();
     let outcome = files.run(RELPOLINE, "audit hidden.o");
     assert_eq!(outcome.status, 1);
     assert!(outcome.stdout.contains("1 raw indirect branch left in code built here"), "{}", outcome.stdout);
     assert!(outcome.stdout.contains("hidden+0x"), "{}", outcome.stdout);
-    files.run(CLANG, "-O2 -fPIC -shared hidden.c -o hidden.so").is_silent();
+    files.run(CLANG, "-O2 -fPIC -shared hidden.c -o hidden.so").in_silence();
     assert_eq!(files.run(RELPOLINE, "audit hidden.so").status, 1);
     // Without symbols the section that lists what was built still tells.
     files.run("strip", "hidden.so").succeeds();
@@ -75,10 +75,10 @@ fn a_raw_branch_in_code_built_here_fails() {
 #[test]
 fn calls_through_the_got_are_told_from_raw_ones() {
     let files = dispatch();
-    files.run(REAL_CLANG, "-O2 -fPIC -fno-plt -c got.c").is_silent();
+    files.run(REAL_CLANG, "-O2 -fPIC -fno-plt -c got.c").in_silence();
     let audit = files.audit("got.o");
     assert_eq!((&audit["elsewhere"]["got"], &audit["elsewhere"]["raw"]), (&2.into(), &0.into()));
-    files.run(REAL_CLANG, "-shared got.o -o got.so").is_silent();
+    files.run(REAL_CLANG, "-shared got.o -o got.so").in_silence();
     let linked = files.audit("got.so");
     let callers: Vec<_> = linked["branches"]
         .as_array()
@@ -93,11 +93,11 @@ fn calls_through_the_got_are_told_from_raw_ones() {
 #[test]
 fn calls_of_retpolines_are_counted_with_and_without_names() {
     let files = dispatch();
-    files.run(REAL_CLANG, "-O2 -mretpoline -c a.c").is_silent();
+    files.run(REAL_CLANG, "-O2 -mretpoline -c a.c").in_silence();
     assert_eq!(files.audit("a.o")["elsewhere"]["retpoline"], 1);
-    files.run(REAL_CLANG, "-O2 -mretpoline -mretpoline-external-thunk -c a.c").is_silent();
+    files.run(REAL_CLANG, "-O2 -mretpoline -mretpoline-external-thunk -c a.c").in_silence();
     assert_eq!(files.audit("a.o")["elsewhere"]["retpoline"], 1);
-    files.run(REAL_CLANG, "-O2 -mretpoline a.c -o a").is_silent();
+    files.run(REAL_CLANG, "-O2 -mretpoline a.c -o a").in_silence();
     let named = files.audit("a")["elsewhere"]["retpoline"].clone();
     files.run("strip", "a").succeeds();
     assert_eq!((named.as_u64(), &files.audit("a")["elsewhere"]["retpoline"]), (Some(1), &named));
@@ -106,7 +106,7 @@ fn calls_of_retpolines_are_counted_with_and_without_names() {
 #[test]
 fn archives_are_looked_into() {
     let files = dispatch();
-    files.run(CLANG, "-O2 -DLIBRARY -c a.c hidden.c").is_silent();
+    files.run(CLANG, "-O2 -DLIBRARY -c a.c hidden.c").in_silence();
     files.run("ar", "rcs lib.a a.o hidden.o").succeeds();
     let audit = files.audit("lib.a");
     assert_eq!((&audit["relpoline_sites"]["inline"], &audit["built_here"]["raw"]), (&1.into(), &1.into()));
@@ -119,17 +119,17 @@ fn archives_are_looked_into() {
 #[test]
 fn sites_are_listed_with_their_places() {
     let files = dispatch();
-    files.run(CLANG, "-O2 -g a.c -o a").is_silent();
-    let table = files.run(RELPOLINE, "sites --json a").is_silent().json();
+    files.run(CLANG, "-O2 -g a.c -o a").in_silence();
+    let table = files.run(RELPOLINE, "sites --json a").in_silence().json();
     let site = &table[0]["sites"][0];
     assert_eq!((&site["function"], &site["form"]), (&"dispatch".into(), &"inline".into()));
     assert!(site["file"].as_str().unwrap().ends_with("a.c") && site["line"] == 6, "{site}");
-    let text = files.run(RELPOLINE, "sites a").is_silent().stdout;
+    let text = files.run(RELPOLINE, "sites a").in_silence().stdout;
     assert!(text.contains("a: 1 site (1 inline, 0 stub)") && text.contains("a.c:6"), "{text}");
-    files.run(CLANG, "-Os -DLIBRARY -c a.c").is_silent();
+    files.run(CLANG, "-Os -DLIBRARY -c a.c").in_silence();
     assert_eq!(files.sites("a.o"), [("stub".into(), "dispatch".into())]);
-    files.run(REAL_CLANG, "-O2 a.c -o a").is_silent();
-    assert!(files.run(RELPOLINE, "sites a").is_silent().stdout.contains("no relpoline sites"));
+    files.run(REAL_CLANG, "-O2 a.c -o a").in_silence();
+    assert!(files.run(RELPOLINE, "sites a").in_silence().stdout.contains("no relpoline sites"));
 }
 
 /// Where a section's content is in a file.
@@ -144,7 +144,7 @@ fn section(files: &Files, name: &str, section: &str) -> (usize, usize) {
 #[test]
 fn damaged_tables_are_refused() {
     let files = dispatch();
-    files.run(CLANG, "-O2 -no-pie a.c -o a").is_silent();
+    files.run(CLANG, "-O2 -no-pie a.c -o a").in_silence();
     let good = fs::read(files.path("a")).unwrap();
     let (table, size) = section(&files, "a", "relpoline_sites");
     assert_eq!(size, 20);
@@ -163,7 +163,7 @@ fn damaged_tables_are_refused() {
     refused(&|bad| bad[table + 8] ^= 1, "expected a test of a cell");
     refused(&|bad| bad[table + 4..table + 8].fill(0), "reference to the cell: it is 0");
 
-    files.run(CLANG, "-O2 -c a.c").is_silent();
+    files.run(CLANG, "-O2 -c a.c").in_silence();
     let llvm = "/usr/lib/llvm-22/bin/llvm-objcopy";
     files.write("half", [0; 10]);
     files
@@ -175,14 +175,14 @@ fn damaged_tables_are_refused() {
 #[test]
 fn what_cannot_be_examined_says_why() {
     let files = dispatch();
-    files.run(CLANG, "-O2 a.c -o a").is_silent();
+    files.run(CLANG, "-O2 a.c -o a").in_silence();
     let whole = fs::read(files.path("a")).unwrap();
     files.write("cut", &whole[..whole.len() / 2]);
     files.write("head", &whole[..40]);
     files.write("text", "hello");
     files.write("none", "");
-    files.run(CLANG, "-c -flto a.c").is_silent();
-    files.run(REAL_CLANG, "--target=aarch64-linux-gnu -c got.c -o arm.o").is_silent();
+    files.run(CLANG, "-c -flto a.c").in_silence();
+    files.run(REAL_CLANG, "--target=aarch64-linux-gnu -c got.c -o arm.o").in_silence();
     for (name, part) in [
         ("cut", "is damaged or truncated"),
         ("head", "is damaged or truncated"),
@@ -208,8 +208,8 @@ fn what_cannot_be_examined_says_why() {
 #[test]
 fn random_damage_never_stops_the_tools() {
     let files = dispatch();
-    files.run(CLANG, "-O2 a.c -o a").is_silent();
-    files.run(CLANG, "-O2 -c a.c").is_silent();
+    files.run(CLANG, "-O2 a.c -o a").in_silence();
+    files.run(CLANG, "-O2 -c a.c").in_silence();
     let mut state = 1u64;
     let mut random = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -8,9 +8,9 @@ use std::fs;
 #[test]
 fn everything_is_there() {
     let files = Files::new(&[]);
-    let text = files.run(RELPOLINE, "info").is_silent().stdout;
+    let text = files.run(RELPOLINE, "info").in_silence().stdout;
     assert!(text.contains("loads the plugin") && text.contains("Programs can be built"), "{text}");
-    let info = files.run(RELPOLINE, "info --json").is_silent().json();
+    let info = files.run(RELPOLINE, "info --json").in_silence().json();
     assert_eq!((&info["ok"], &info["llvm"]), (&true.into(), &22.into()));
     let names: Vec<_> =
         info["checks"].as_array().unwrap().iter().map(|check| check["name"].as_str().unwrap()).collect();
@@ -49,15 +49,15 @@ fn a_plugin_that_does_not_load_is_noticed() {
 #[test]
 fn flags_build_programs_without_the_wrapper() {
     let files = Files::new(&[("a.c", DISPATCH)]);
-    let flags = |line: &str| files.run(RELPOLINE, &format!("flags {line}")).is_silent().stdout;
+    let flags = |line: &str| files.run(RELPOLINE, &format!("flags {line}")).in_silence().stdout;
     let (compile, link, lto) = (flags("c"), flags("ld"), flags("ld --lto"));
     assert_eq!(compile, flags("cxx"));
-    files.run(REAL_CLANG, &format!("-O2 -Werror -c {compile} a.c")).is_silent();
-    files.run(REAL_CLANG, &format!("a.o {link} -o a")).is_silent();
+    files.run(REAL_CLANG, &format!("-O2 -Werror -c {compile} a.c")).in_silence();
+    files.run(REAL_CLANG, &format!("a.o {link} -o a")).in_silence();
     files.run_built("a").prints(DISPATCH_OUTPUT);
     assert!(files.sites("a").len() == 1 && files.has_runtime("a"));
-    files.run(REAL_CLANG, &format!("-O2 -flto -c {compile} a.c")).is_silent();
-    files.run(REAL_CLANG, &format!("-flto a.o {lto} -o a")).is_silent();
+    files.run(REAL_CLANG, &format!("-O2 -flto -c {compile} a.c")).in_silence();
+    files.run(REAL_CLANG, &format!("-flto a.o {lto} -o a")).in_silence();
     files.run_built("a").prints(DISPATCH_OUTPUT);
     assert!(files.sites("a").len() == 1 && files.has_runtime("a"));
 }
@@ -71,7 +71,7 @@ fn flags_change_with_the_plugin() {
     let flags = |tool: &str| {
         let mut command = command(RELPOLINE);
         command.env("RELPOLINE_HOME", files.path(""));
-        files.run_with(command, &format!("flags {tool}")).is_silent().stdout
+        files.run_with(command, &format!("flags {tool}")).in_silence().stdout
     };
     for tool in ["c", "cxx", "rust"] {
         let before = flags(tool);
@@ -92,14 +92,14 @@ fn flags_refuse_what_a_variable_cannot_hold() {
     };
     with("flags c").fails_with(2, &["cannot be passed in a variable of flags", "without blanks"]);
     assert!(
-        with("flags ld --json").is_silent().json()[0].as_str().unwrap().ends_with("a b/librelpoline_rt.a")
+        with("flags ld --json").in_silence().json()[0].as_str().unwrap().ends_with("a b/librelpoline_rt.a")
     );
 }
 
 #[test]
 fn commands_that_do_not_exist_are_not_in_the_help() {
     let files = Files::new(&[]);
-    let help = files.run(RELPOLINE, "--help").is_silent().stdout;
+    let help = files.run(RELPOLINE, "--help").in_silence().stdout;
     for command in ["info", "flags", "sites", "audit"] {
         assert!(help.contains(command), "{help}");
     }

@@ -30,13 +30,13 @@ fn as_rustc_and_as_wrapper() {
     for line in
         ["-O main.rs", "rustc -O main.rs", "rustc main.rs", "-O -Clto=fat main.rs", "-O -Clto=thin main.rs"]
     {
-        files.run(RUSTC, line).is_silent();
+        files.run(RUSTC, line).in_silence();
         is_protected(&files, "main");
     }
-    files.run(RUSTC, "-O -Ctarget-feature=+crt-static main.rs").is_silent();
+    files.run(RUSTC, "-O -Ctarget-feature=+crt-static main.rs").in_silence();
     is_protected(&files, "main");
     files.write("arguments", "-O\nmain.rs\n-o\nfrom a file");
-    files.run(RUSTC, "@arguments").is_silent();
+    files.run(RUSTC, "@arguments").in_silence();
     is_protected_path(&files, "from a file");
 }
 
@@ -48,16 +48,16 @@ fn is_protected_path(files: &Files, name: &str) {
 #[test]
 fn forms_and_plain_rustc() {
     let files = program();
-    files.run(RUSTC, "-O main.rs --relpoline-form=stub").is_silent();
+    files.run(RUSTC, "-O main.rs --relpoline-form=stub").in_silence();
     assert!(files.sites("main").iter().all(|site| site.0 == "stub"));
-    files.run(RUSTC, "-O main.rs --relpoline-disable").is_silent();
+    files.run(RUSTC, "-O main.rs --relpoline-disable").in_silence();
     assert!(files.sites("main").is_empty());
 }
 
 #[test]
 fn debians_rustc() {
     let files = program();
-    files.run(RUSTC, "/usr/bin/rustc -O main.rs").is_silent();
+    files.run(RUSTC, "/usr/bin/rustc -O main.rs").in_silence();
     is_protected(&files, "main");
 }
 
@@ -70,7 +70,7 @@ fn its_description_has_one_more_line_that_changes_with_the_plugin() {
     let describe = |line: &str| {
         let mut command = command(RUSTC);
         command.env("RELPOLINE_HOME", files.path(""));
-        files.run_with(command, line).is_silent().stdout
+        files.run_with(command, line).in_silence().stdout
     };
     let before = describe("rustc -vV");
     let plain = files.run("rustc", "-vV").stdout;
@@ -90,7 +90,7 @@ fn questions_are_answered_by_rustc_alone() {
     for line in ["--version", "--print=cfg", "--print sysroot", "-C help", "--explain E0001"] {
         let mut command = command(RUSTC);
         command.env("RELPOLINE_HOME", "/nowhere");
-        assert_eq!(files.run_with(command, line).is_silent().stdout, files.run("rustc", line).stdout);
+        assert_eq!(files.run_with(command, line).in_silence().stdout, files.run("rustc", line).stdout);
     }
 }
 
@@ -175,7 +175,7 @@ fn cargo_compiles_again_when_the_plugin_changes() {
 #[test]
 fn flags_do_without_a_wrapper() {
     let files = package();
-    let flags = files.run(RELPOLINE, "flags rust").is_silent().stdout;
+    let flags = files.run(RELPOLINE, "flags rust").in_silence().stdout;
     let mut cargo = command("cargo");
     cargo.env("RUSTUP_TOOLCHAIN", "nightly").env("RUSTFLAGS", flags.trim());
     assert_eq!(compiled(&files, cargo, "build --offline --release"), 2);
@@ -205,7 +205,7 @@ fn cargo_relpoline_explains_itself() {
     let files = Files::new(&[]);
     for line in ["relpoline --help", "--help", ""] {
         assert!(
-            files.run(CARGO, line).is_silent().stdout.contains("cargo relpoline build --release"),
+            files.run(CARGO, line).in_silence().stdout.contains("cargo relpoline build --release"),
             "{line}"
         );
     }

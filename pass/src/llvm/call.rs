@@ -101,15 +101,27 @@ impl Call {
         })
     }
 
-    /// Whether the call may become a jump and passes arguments on the stack. Of two copies, LLVM may make only
-    /// one a jump then.
-    pub fn is_tail_call_with_stack_arguments(&self) -> bool {
+    /// Whether the call may become a jump, and LLVM might fail to make jumps of two copies of it: it passes
+    /// arguments on the stack, or something stands between it and the `ret`.
+    pub fn is_delicate_tail_call(&self) -> bool {
         /// Integer arguments that travel in registers.
         const REGISTERS: c_uint = 6;
-        self.tail_kind() == LLVMTailCallKind::LLVMTailCallKindTail
-            && (self.argument_count() > REGISTERS
-                || (1..=self.argument_count()).any(|index| self.has_attribute(index, "byval")))
-            && unsafe { !LLVMIsAReturnInst(LLVMGetNextInstruction(self.0)).is_null() }
+        if self.tail_kind() != LLVMTailCallKind::LLVMTailCallKindTail {
+            return false;
+        }
+        let next = unsafe { LLVMGetNextInstruction(self.0) };
+        if !unsafe { LLVMIsAReturnInst(next) }.is_null() {
+            return self.argument_count() > REGISTERS
+                || (1..=self.argument_count()).any(|index| self.has_attribute(index, "byval"));
+        }
+        leads_to_return(next)
+    }
+
+    /// Has the call stay a call.
+    pub fn forbid_tail_call(&self) {
+        if self.tail_kind() == LLVMTailCallKind::LLVMTailCallKindTail {
+            unsafe { LLVMSetTailCallKind(self.0, LLVMTailCallKind::LLVMTailCallKindNoTail) };
+        }
     }
 
     /// Text of the assembly, if it is assembly that is called.
@@ -125,13 +137,13 @@ impl Call {
         }
     }
 
-    /// Whether the call is one of an intrinsic of this name.
-    pub fn is_intrinsic(&self, name: &str) -> bool {
+    /// Whether the call is one of an intrinsic whose name starts so.
+    pub fn calls_intrinsic_like(&self, prefix: &str) -> bool {
         unsafe {
             let callee = LLVMIsAFunction(LLVMGetCalledValue(self.0));
             !callee.is_null()
                 && inkwell::values::FunctionValue::new(callee)
-                    .is_some_and(|callee| callee.get_name().to_bytes() == name.as_bytes())
+                    .is_some_and(|callee| callee.get_name().to_bytes().starts_with(prefix.as_bytes()))
         }
     }
 
@@ -312,6 +324,35 @@ impl Call {
     fn has_attribute(&self, index: c_uint, name: &str) -> bool {
         unsafe { !LLVMGetCallSiteEnumAttribute(self.0, index, attribute_kind(name)).is_null() }
     }
+}
+
+/// Whether a `ret` follows after nothing that generates code.
+fn leads_to_return(mut instruction: LLVMValueRef) -> bool {
+    /// Blocks followed: a chain of empty ones is short.
+    const BLOCKS: usize = 8;
+    const SILENT: [&str; 6] = [
+        "llvm.lifetime.", "llvm.dbg.", "llvm.assume", "llvm.pseudoprobe", "llvm.fake.use", "llvm.experimental.noalias",
+    ];
+    let mut blocks = 0;
+    unsafe {
+        while !instruction.is_null() {
+            if !LLVMIsAReturnInst(instruction).is_null() {
+                return true;
+            }
+            let call = LLVMIsACallInst(instruction);
+            if !LLVMIsABranchInst(instruction).is_null() && LLVMIsConditional(instruction) == 0 && blocks < BLOCKS {
+                blocks += 1;
+                instruction = LLVMGetFirstInstruction(LLVMGetSuccessor(instruction, 0));
+            } else if !LLVMIsAPHINode(instruction).is_null()
+                || !call.is_null() && SILENT.iter().any(|prefix| Call(call).calls_intrinsic_like(prefix))
+            {
+                instruction = LLVMGetNextInstruction(instruction);
+            } else {
+                return false;
+            }
+        }
+    }
+    false
 }
 
 fn attribute_kind(name: &str) -> c_uint {

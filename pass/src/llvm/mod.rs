@@ -191,6 +191,9 @@ impl Module {
             for attribute in ["naked", "noinline", "optsize", "nocf_check"] {
                 add_enum_attribute(context, wrapped, attribute, 0);
             }
+            // The features of the plain processor: others (SESES, LVI hardening) insert instructions.
+            Function(wrapped).set_string_attribute("target-cpu", "x86-64");
+            Function(wrapped).set_string_attribute("target-features", "+cx8,+fxsr,+mmx,+sse,+sse2,+x87");
             let uwtable = inkwell::attributes::Attribute::get_named_enum_kind_id("uwtable");
             if let Some(kind) = owner.0.get_enum_attribute(AttributeLoc::Function, uwtable) {
                 wrapped.add_attribute(AttributeLoc::Function, kind);

@@ -79,6 +79,9 @@ pub const STUB_CHAIN_JUMP: usize = 7 + 2;
 /// `testb $imm8, disp32(%rip)` without displacement and immediate.
 pub const GATE_TEST_OPCODE: [u8; 2] = [0xf6, 0x05];
 
+/// Opcode of the jump to the slow path at the end of a stub.
+pub const JMP: u8 = 0xe9;
+
 /// Bytes of the compare in front of a stub of the stub form: compare, short branch, patched jump.
 pub const STUB_COMPARE_SIZE: usize = 7 + COMPARE_TAIL.len();
 

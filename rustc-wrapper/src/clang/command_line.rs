@@ -40,8 +40,6 @@ pub struct CommandLine {
     pub sources: bool,
     /// A link that makes another object file.
     pub relocatable: bool,
-    /// What it is for.
-    pub target: Target,
     /// Link-time optimisation.
     pub lto: bool,
     /// The linker, where one is named.
@@ -52,6 +50,9 @@ pub struct CommandLine {
     pub end_of_options: Option<usize>,
     /// What the next files are, where it is said (`-x`).
     language: Option<String>,
+    triple: Option<String>,
+    /// `-m32` and its like.
+    model: Option<String>,
 }
 
 /// Options whose value is the next argument, from clang 22's own table.
@@ -73,8 +74,8 @@ const SEPARATE: &str = "
     -validator-version -vfsoverlay -weak_library -working-directory -x -z
 ";
 
-/// Options that belong to the linker: with one of them alone clang links, or tries to.
-const LINKER_INPUT: &[&str] = &["-Wl,", "-Xlinker", "-l", "-z", "-u", "-T"];
+/// Starts of options that belong to the linker: with one of them alone clang links, or tries to.
+const LINKER_INPUT: &[&str] = &["-Wl,", "-Xlinker", "--for-linker", "-l", "-z"];
 
 /// Ends of the names of files that hold no source code.
 const NO_SOURCE: &[&str] =
@@ -126,6 +127,24 @@ impl CommandLine {
         self.phase <= Phase::Compile && self.sources
     }
 
+    /// What is compiled for.
+    pub fn target(&self) -> Target {
+        let triple = self.triple.as_deref().unwrap_or("x86_64-linux-gnu");
+        let (arch, rest) = triple.split_once('-').unwrap_or((triple, ""));
+        // `x86_64-pc-linux-gnu`, and `x86_64-linux-gnu` without a vendor.
+        let linux = rest.split('-').take(2).any(|part| part.starts_with("linux"));
+        let wide = match arch {
+            "x86_64" | "amd64" => self.model.is_none() && !triple.ends_with("x32"),
+            "i386" | "i486" | "i586" | "i686" => false,
+            _ => return Target::Foreign,
+        };
+        if linux && (wide || self.model.as_deref() == Some("-m64")) {
+            Target::Native
+        } else {
+            Target::Foreign
+        }
+    }
+
     fn file(&mut self, file: &OsStr) {
         let name = file.as_bytes();
         let ends = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end.as_bytes()));
@@ -140,7 +159,7 @@ impl CommandLine {
     fn option(&mut self, option: &OsStr, value: Option<&OsStr>) {
         let bytes = option.as_bytes();
         let Ok(name) = str::from_utf8(bytes) else { return };
-        self.inputs |= LINKER_INPUT.iter().any(|prefix| name.starts_with(prefix));
+        self.inputs |= LINKER_INPUT.iter().any(|prefix| name.starts_with(prefix)) || name == "-e";
         match name {
             "-c"
             | "-S"
@@ -165,17 +184,16 @@ impl CommandLine {
             "-Xlinker" => self.linker_argument(value.unwrap_or_default().as_bytes()),
             "-flto" => self.lto = true,
             "-fno-lto" => self.lto = false,
-            "-m64" => self.target = Target::Native,
-            "-m32" | "-mx32" | "-m16" => self.target = Target::Foreign,
+            "-m64" | "-m32" | "-mx32" | "-m16" => self.model = Some(name.to_owned()),
             "-x" => self.set_language(value.unwrap_or_default().to_string_lossy().as_ref()),
-            "-target" => self.target = target(value.unwrap_or_default().to_string_lossy().as_ref()),
+            "-target" => self.triple = Some(value.unwrap_or_default().to_string_lossy().into_owned()),
             _ => self.joined(name),
         }
     }
 
     fn joined(&mut self, name: &str) {
         if let Some(triple) = name.strip_prefix("--target=") {
-            self.target = target(triple);
+            self.triple = Some(triple.to_owned());
         } else if let Some(language) = name.strip_prefix("-x") {
             self.set_language(language);
         } else if name.starts_with("-flto=") {
@@ -206,13 +224,6 @@ impl CommandLine {
     }
 }
 
-fn target(triple: &str) -> Target {
-    let x86_64 = triple.starts_with("x86_64") || triple.starts_with("amd64");
-    // `x86_64-pc-linux-gnu`, and `x86_64-linux-gnu` without a vendor.
-    let linux = triple.split('-').skip(1).take(2).any(|part| part.starts_with("linux"));
-    if x86_64 && linux && !triple.ends_with("x32") { Target::Native } else { Target::Foreign }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,9 +248,16 @@ mod tests {
 
     #[test]
     fn without_inputs_nothing_is_linked() {
-        for line in
-            ["", "-v", "-o a", "-O2 -Wall -std=c11", "-x c", "-include a.h -I dir -L dir", "-rdynamic"]
-        {
+        for line in [
+            "",
+            "-v",
+            "-o a",
+            "-O2 -Wall -std=c11",
+            "-x c",
+            "-include a.h -I dir -L dir",
+            "-rdynamic",
+            "-u x -T y",
+        ] {
             assert!(!scan(line).links(), "{line}");
         }
         for line in ["a.h", "-x c-header a.c", "-xc++-header a.hpp", "a.h -o a.pch"] {
@@ -292,21 +310,26 @@ mod tests {
 
     #[test]
     fn targets() {
-        for line in
-            ["a.c", "--target=x86_64-linux-gnu a.c", "-target x86_64-pc-linux-gnu a.c", "-m32 -m64 a.c"]
-        {
-            assert_eq!(scan(line).target, Target::Native, "{line}");
+        for line in [
+            "a.c",
+            "--target=x86_64-linux-gnu a.c",
+            "-target x86_64-pc-linux-gnu a.c",
+            "-m32 -m64 a.c",
+            "--target=i686-linux-gnu -m64 a.c",
+        ] {
+            assert_eq!(scan(line).target(), Target::Native, "{line}");
         }
         for line in [
             "-m32 a.c",
             "--target=aarch64-linux-gnu a.c",
+            "--target=aarch64-linux-gnu -m64 a.c",
             "-target i686-linux-gnu",
             "-mx32",
             "--target=x86_64-linux-gnux32",
             "--target=x86_64-apple-darwin",
             "--target=x86_64-unknown-none-elf",
         ] {
-            assert_eq!(scan(line).target, Target::Foreign, "{line}");
+            assert_eq!(scan(line).target(), Target::Foreign, "{line}");
         }
     }
 

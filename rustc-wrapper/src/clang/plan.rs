@@ -44,7 +44,7 @@ pub fn plan(line: &CommandLine, clang: &Clang, options: &Options) -> Result<Plan
             plan.front.push(joined("-fpass-plugin=", &plugin));
         }
     }
-    if line.links() && line.target == Target::Native {
+    if line.links() && line.target() == Target::Native {
         let named_lld = line.linker.as_deref().is_some_and(is_lld);
         match (&line.linker, line.lto) {
             (Some(linker), true) if !named_lld => {

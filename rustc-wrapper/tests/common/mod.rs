@@ -167,7 +167,7 @@ impl Outcome {
 
     /// Succeeded without a word on standard error.
     #[track_caller]
-    pub fn is_silent(self) -> Self {
+    pub fn in_silence(self) -> Self {
         assert_eq!(self.stderr, "", "{}", self.command);
         self.succeeds()
     }
