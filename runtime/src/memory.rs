@@ -30,22 +30,29 @@ unsafe impl GlobalAlloc for Mapped {
     }
 }
 
-/// Hands out small zeroed objects that are never freed: a slow path may be reading them at any time.
+/// Hands out small zeroed objects that are never freed: a slow path may be reading them at any time. The first
+/// ones lie in the image.
 #[derive(Debug, Default)]
 pub struct Arena {
     next: usize,
     end: usize,
+    reserve_taken: bool,
 }
 
 impl Arena {
     /// An arena without memory.
     pub const fn new() -> Self {
-        Self { next: 0, end: 0 }
+        Self { next: 0, end: 0, reserve_taken: false }
     }
 
     /// Room for a `T`, zeroed, or `None` when the system gives no memory.
     pub fn take<T>(&mut self) -> Option<NonNull<T>> {
         const { assert!(size_of::<T>() <= CHUNK && align_of::<T>() <= PAGE) };
+        if !self.reserve_taken {
+            self.reserve_taken = true;
+            let reserve = System::data_reserve();
+            (self.next, self.end) = (reserve.start, reserve.end);
+        }
         let mut start = self.next.next_multiple_of(align_of::<T>());
         if start == 0 || start + size_of::<T>() > self.end {
             start = System::map(CHUNK)?.as_ptr() as usize;

@@ -49,9 +49,11 @@ const LINK_SIZE: usize = 7 + JNE_OVER_JMP.len() + BRANCH_SIZE;
 /// Bytes of a chain's code: its links, and the jump to the slow path.
 const BODY_SIZE: usize = LINKS * LINK_SIZE + BRANCH_SIZE;
 /// Distance between the bodies of two chains.
-const BODY_STRIDE: usize = 128;
+pub const BODY_STRIDE: usize = 128;
 /// Distance between the slots of two chains.
-const SLOTS_STRIDE: usize = 64;
+pub const SLOTS_STRIDE: usize = 64;
+/// Bodies that every image holds room for.
+pub const RESERVED_BODIES: usize = 64;
 /// Bodies in one mapping.
 const BODIES: usize = 128;
 
@@ -80,33 +82,41 @@ impl Chain {
     }
 }
 
-/// Memory for chains, near the image.
+/// Memory for chains: first what the image holds for them, then mappings near it.
 #[derive(Debug, Default)]
 pub struct Bodies {
-    next: usize,
+    code: usize,
+    slots: usize,
     left: usize,
+    reserve_taken: bool,
 }
 
 impl Bodies {
-    /// No memory yet.
+    /// Nothing taken yet.
     pub const fn new() -> Self {
-        Self { next: 0, left: 0 }
+        Self { code: 0, slots: 0, left: 0, reserve_taken: false }
     }
 
     /// Addresses for a body and its slots.
     fn take(&mut self, image: &Image) -> Result<(usize, usize), Refusal> {
         if self.left == 0 {
-            let around = image.text.start.min(image.data.start)..image.text.end.max(image.data.end);
-            let start = System::map_code(around, BODIES * BODY_STRIDE, BODIES * SLOTS_STRIDE);
-            self.next = start.ok_or(Refusal::Memory)?.as_ptr() as usize;
-            self.left = BODIES;
+            if !self.reserve_taken {
+                self.reserve_taken = true;
+                (self.code, self.slots) = System::chain_reserve();
+                self.left = RESERVED_BODIES;
+            } else {
+                let around = image.text.start.min(image.data.start)..image.text.end.max(image.data.end);
+                let start = System::map_code(around, BODIES * BODY_STRIDE, BODIES * SLOTS_STRIDE);
+                self.code = start.ok_or(Refusal::Memory)?.as_ptr() as usize;
+                self.slots = self.code + BODIES * BODY_STRIDE;
+                self.left = BODIES;
+            }
         }
-        let (body, slots) =
-            (self.next, self.next + BODIES * BODY_STRIDE - (BODIES - self.left) * BODY_STRIDE);
-        let slots = slots + (BODIES - self.left) * SLOTS_STRIDE;
-        self.next += BODY_STRIDE;
+        let taken = (self.code, self.slots);
+        self.code += BODY_STRIDE;
+        self.slots += SLOTS_STRIDE;
         self.left -= 1;
-        Ok((body, slots))
+        Ok(taken)
     }
 }
 
@@ -139,6 +149,8 @@ pub unsafe fn promote(
         });
         match result {
             Ok(()) => written += 1,
+            // Some of the bytes may have been written: the cell must stay closed.
+            Err(Refusal::Write) => return Err(Refusal::Write),
             Err(why) => refusal = why,
         }
     }

@@ -61,15 +61,17 @@ impl Runtime {
         }
     }
 
-    /// Starts to govern `image`. Call it once.
-    pub fn open(&self, image: Option<Image>, mode: Mode) {
+    /// Starts to govern `image`. Call it once. Returns false when there is no memory for the lock: nothing can
+    /// be learned then.
+    pub fn open(&self, image: Option<Image>, mode: Mode) -> bool {
         // Without a table nothing can be patched, and nothing need be counted.
         self.store_mode(if image.is_some() { mode } else { Mode::Off });
         // SAFETY: nobody reads the image before `open` is set, and this is the only call.
         unsafe { *self.image.get() = image };
-        self.lock.prepare();
+        let prepared = self.lock.prepare();
         // Release: pairs with the acquire of `image`.
         self.open.store(true, Ordering::Release);
+        prepared
     }
 
     /// The image, once the runtime is open.
@@ -122,7 +124,12 @@ impl Runtime {
             cell.gate.store(GATE_QUIET, Ordering::Relaxed);
             return;
         }
-        let Some(record) = guarded.arena().take::<Record>() else { return };
+        let Some(record) = guarded.arena().take::<Record>() else {
+            // Asking the system again at every call would cost more than the retpoline.
+            cell.gate.store(GATE_QUIET, Ordering::Relaxed);
+            self.failures.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
         // SAFETY: fresh zeroed memory, a valid record that nobody else knows.
         let record = unsafe { record.as_ref() };
         record.arm(if self.mode() == Mode::Count { COUNT_LIMIT } else { LEARN_LIMIT });
@@ -139,7 +146,8 @@ impl Runtime {
     pub fn limit_reached(&self, record: &Record) {
         let guarded = self.lock();
         let calls = record.harvest();
-        if self.mode() == Mode::Count || record.state() == State::Off {
+        if self.mode() == Mode::Count || record.state() == State::Off || record.silent.load(Ordering::Relaxed)
+        {
             return;
         }
         let (Some(mut guarded), Some(image)) = (guarded, self.image()) else { return };
@@ -220,6 +228,16 @@ impl Runtime {
         // SAFETY: a record's cell outlives it.
         let cell = unsafe { &*record.cell.load(Ordering::Relaxed) };
         cell.gate.fetch_or(GATE_QUIET, Ordering::Relaxed);
+    }
+
+    /// Whether the lock exists.
+    pub fn can_lock(&self) -> bool {
+        self.open.load(Ordering::Acquire) && self.lock.is_prepared()
+    }
+
+    /// Keeps everybody else from patching.
+    pub fn hold(&self) -> Option<crate::port::user::Guard<'_>> {
+        self.lock.try_lock()
     }
 
     pub(crate) fn lock(&self) -> Option<Locked<'_>> {

@@ -192,7 +192,10 @@ impl Image {
     }
 }
 
-/// Finds the rows of a cell. Built when the first site is decided; programs that decide nothing pay nothing.
+/// Rows up to which a table is searched from end to end: a few microseconds, as long as patching takes.
+const SEARCHED_ROWS: usize = 4096;
+
+/// Finds the rows of a cell. Large tables get an index when the first site is decided.
 #[derive(Default)]
 pub struct Index {
     rows: Option<HashTable<u32>>,
@@ -213,20 +216,21 @@ impl Index {
         image: &'a Image,
         cell: usize,
     ) -> Result<impl Iterator<Item = Site> + 'a, Refusal> {
-        let cell_of = move |row: u32| Site { entry: &image.entries[row as usize] }.cell();
-        if self.rows.is_none() {
-            let mut rows = HashTable::new();
-            rows.try_reserve(image.entries.len(), |&row| hash(cell_of(row))).map_err(|_| Refusal::Memory)?;
-            for row in 0..image.entries.len() as u32 {
-                rows.insert_unique(hash(cell_of(row)), row, |&row| hash(cell_of(row)));
+        let site = move |row: u32| Site { entry: &image.entries[row as usize] };
+        let cell_of = move |row: u32| site(row).cell();
+        let rows = 0..image.entries.len() as u32;
+        let searched = image.entries.len() <= SEARCHED_ROWS;
+        if self.rows.is_none() && !searched {
+            let mut index = HashTable::new();
+            index.try_reserve(rows.len(), |&row| hash(cell_of(row))).map_err(|_| Refusal::Memory)?;
+            for row in rows.clone() {
+                index.insert_unique(hash(cell_of(row)), row, |&row| hash(cell_of(row)));
             }
-            self.rows = Some(rows);
+            self.rows = Some(index);
         }
-        let rows = self.rows.as_ref().ok_or(Refusal::Memory)?;
-        Ok(rows
-            .iter_hash(hash(cell))
-            .map(|&row| Site { entry: &image.entries[row as usize] })
-            .filter(move |site| site.cell() == cell))
+        let indexed = self.rows.iter().flat_map(move |index| index.iter_hash(hash(cell)).copied());
+        let all = if searched { rows } else { 0..0 };
+        Ok(indexed.chain(all).map(site).filter(move |site| site.cell() == cell))
     }
 }
 

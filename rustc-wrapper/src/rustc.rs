@@ -6,7 +6,7 @@ use crate::{
     locate::{self, Part},
     options::{self, Options, Question},
     program,
-    toolchain::{Rustc, ToolchainError, find_rustc, in_path, is_executable},
+    toolchain::{Rustc, find_rustc, in_path, is_executable},
 };
 use anyhow::{Context, Result};
 use std::{
@@ -37,16 +37,21 @@ pub fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> Result<Exit
         Some(first) if is_compiler(first) => PathBuf::from(given.remove(0)),
         _ => find_rustc(&options)?,
     };
+    // rustup's `+toolchain` must be the first argument, and also decides what `rustc -vV` says.
+    let toolchain = given.first().and_then(|first| first.to_str()?.strip_prefix('+')).map(str::to_owned);
     let mut command = Command::new(&rustc);
     command.args(&given);
     if options.disable {
         return program::exec(&mut command);
     }
-    let expanded = expand(&given);
+    let expanded = expand(&given[usize::from(toolchain.is_some())..]);
     match Task::of(&expanded) {
         Task::Describe => return describe(&mut command, &rustc, &options),
         Task::Inform => {}
-        Task::Compile => compile(name, &mut command, &rustc, &expanded, &options)?,
+        Task::Compile => {
+            let version = Rustc::describe(&rustc, toolchain.as_deref())?;
+            compile(name, &mut command, (&rustc, &version), &expanded, &options)?;
+        }
     }
     program::exec(&mut command)
 }
@@ -147,11 +152,10 @@ fn describe(command: &mut Command, rustc: &Path, options: &Options) -> Result<Ex
 fn compile(
     name: &str,
     command: &mut Command,
-    rustc: &Path,
+    (rustc, version): (&Path, &Rustc),
     arguments: &[String],
     options: &Options,
 ) -> Result<()> {
-    let version = Rustc::describe(rustc)?;
     let target = target_of(arguments).unwrap_or(&version.host);
     let support = Support::of(target);
     if support == Support::None {
@@ -240,13 +244,6 @@ impl Support {
 /// One warning for a build: cargo would repeat it for each crate.
 fn is_worth_a_warning() -> bool {
     env::var_os("CARGO_PRIMARY_PACKAGE").is_some() || env::var_os("CARGO_CRATE_NAME").is_none()
-}
-
-/// The error of a rustc that cannot be used, for `relpoline info`.
-pub fn check(rustc: &Path) -> Result<Rustc, ToolchainError> {
-    let version = Rustc::describe(rustc)?;
-    version.check(rustc)?;
-    Ok(version)
 }
 
 #[cfg(test)]

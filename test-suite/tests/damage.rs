@@ -104,7 +104,7 @@ fn a_table_that_is_cut_short_is_reported_and_nothing_is_patched() {
     let dir = tempfile::tempdir().unwrap();
     let stray = dir.path().join("stray.s");
     // Six bytes too many: the last entry has no end.
-    fs::write(&stray, ".section relpoline_sites,\"a\",@progbits\n.byte 1,2,3,4,5,6\n").unwrap();
+    fs::write(&stray, ".section relpoline_sites,\"a\",@progbits\n.byte 1,2,3,4,5,6\n.section .note.GNU-stack,\"\",@progbits\n").unwrap();
     let program = Program::build("plain.c", &["-O2", stray.to_str().unwrap()]).unwrap();
     let output = program.try_run::<&str>("", &[]).unwrap();
     assert!(output.status.success(), "{output:?}");

@@ -331,7 +331,12 @@ fn leads_to_return(mut instruction: LLVMValueRef) -> bool {
     /// Blocks followed: a chain of empty ones is short.
     const BLOCKS: usize = 8;
     const SILENT: [&str; 6] = [
-        "llvm.lifetime.", "llvm.dbg.", "llvm.assume", "llvm.pseudoprobe", "llvm.fake.use", "llvm.experimental.noalias",
+        "llvm.lifetime.",
+        "llvm.dbg.",
+        "llvm.assume",
+        "llvm.pseudoprobe",
+        "llvm.fake.use",
+        "llvm.experimental.noalias",
     ];
     let mut blocks = 0;
     unsafe {
@@ -340,7 +345,10 @@ fn leads_to_return(mut instruction: LLVMValueRef) -> bool {
                 return true;
             }
             let call = LLVMIsACallInst(instruction);
-            if !LLVMIsABranchInst(instruction).is_null() && LLVMIsConditional(instruction) == 0 && blocks < BLOCKS {
+            if !LLVMIsABranchInst(instruction).is_null()
+                && LLVMIsConditional(instruction) == 0
+                && blocks < BLOCKS
+            {
                 blocks += 1;
                 instruction = LLVMGetFirstInstruction(LLVMGetSuccessor(instruction, 0));
             } else if !LLVMIsAPHINode(instruction).is_null()

@@ -23,6 +23,13 @@ pub trait Port {
     /// `start` and `length` are those of a call of [`Port::map`], and nobody uses the memory any more.
     unsafe fn unmap(start: *mut u8, length: usize);
 
+    /// Zeroed memory in the image itself for the first data. It goes when the image goes.
+    fn data_reserve() -> core::ops::Range<usize>;
+
+    /// Room in the image itself for the code of the first chains, filled with traps, and for their slots, as
+    /// many as `patch::RESERVED_BODIES`. Unlike mapped memory it has unwind information.
+    fn chain_reserve() -> (usize, usize);
+
     /// Memory for code and, behind it, for its data, as close below `image` as there is room. The code part
     /// can be executed and is written with a [`CodeWriter`] alone; it is filled with traps.
     fn map_code(image: core::ops::Range<usize>, code: usize, data: usize) -> Option<NonNull<u8>>;

@@ -74,9 +74,6 @@ const SEPARATE: &str = "
     -validator-version -vfsoverlay -weak_library -working-directory -x -z
 ";
 
-/// Starts of options that belong to the linker: with one of them alone clang links, or tries to.
-const LINKER_INPUT: &[&str] = &["-Wl,", "-Xlinker", "--for-linker", "-l", "-z"];
-
 /// Ends of the names of files that hold no source code.
 const NO_SOURCE: &[&str] =
     &[".o", ".obj", ".lo", ".a", ".so", ".s", ".S", ".sx", ".ld", ".lds", ".map", ".ver"];
@@ -159,7 +156,7 @@ impl CommandLine {
     fn option(&mut self, option: &OsStr, value: Option<&OsStr>) {
         let bytes = option.as_bytes();
         let Ok(name) = str::from_utf8(bytes) else { return };
-        self.inputs |= LINKER_INPUT.iter().any(|prefix| name.starts_with(prefix)) || name == "-e";
+        self.inputs |= name.starts_with("-l");
         match name {
             "-c"
             | "-S"
@@ -181,7 +178,7 @@ impl CommandLine {
             "--version" | "--help" | "--help-hidden" | "-help" | "-dumpversion" | "-dumpmachine"
             | "-dumpspecs" => self.stop(Phase::Inform),
             "-r" | "--relocatable" => self.relocatable = true,
-            "-Xlinker" => self.linker_argument(value.unwrap_or_default().as_bytes()),
+            "-Xlinker" | "--for-linker" => self.linker_argument(value.unwrap_or_default().as_bytes()),
             "-flto" => self.lto = true,
             "-fno-lto" => self.lto = false,
             "-m64" | "-m32" | "-mx32" | "-m16" => self.model = Some(name.to_owned()),
@@ -215,6 +212,8 @@ impl CommandLine {
     }
 
     fn linker_argument(&mut self, argument: &[u8]) {
+        // A file, or the value of the option before; without any file nothing needs the runtime.
+        self.inputs |= !argument.is_empty() && !argument.starts_with(b"-");
         self.relocatable |= matches!(argument, b"-r" | b"-i" | b"--relocatable" | b"-relocatable");
     }
 

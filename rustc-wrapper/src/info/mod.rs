@@ -158,10 +158,11 @@ fn rustc(options: &Options, plugin: Option<&Path>) -> Check {
         Ok(rustc) => rustc,
         Err(error) => return Check::not("rustc", State::Missing, error.to_string(), install),
     };
-    let version = match Rustc::describe(&rustc).and_then(|version| version.check(&rustc).map(|()| version)) {
-        Ok(version) => version,
-        Err(error) => return Check::not("rustc", State::Missing, error.to_string(), install),
-    };
+    let version =
+        match Rustc::describe(&rustc, None).and_then(|version| version.check(&rustc).map(|()| version)) {
+            Ok(version) => version,
+            Err(error) => return Check::not("rustc", State::Missing, error.to_string(), install),
+        };
     let text = format!("rustc {}, LLVM {}", version.release, version.llvm);
     loads(
         "rustc",

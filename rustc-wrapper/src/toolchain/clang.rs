@@ -2,7 +2,10 @@
 
 use super::{LLVM_MAJOR, ToolchainError, ask, cache, in_path, is_executable, is_own};
 use crate::options::Options;
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// A clang of the right LLVM.
 #[derive(Clone, Debug)]
@@ -80,7 +83,7 @@ fn major(clang: &Path) -> Result<String, ToolchainError> {
     if let Some(major) = clang.canonicalize().ok().and_then(|path| major_in_path(&path)) {
         return Ok(major);
     }
-    let text = cache::remember(clang, || ask(clang, "--version"))?;
+    let text = cache::remember(clang, || ask(&mut Command::new(clang), "--version"))?;
     major_in_version(&text).ok_or_else(|| ToolchainError::Silent {
         path: clang.into(),
         argument: "--version",

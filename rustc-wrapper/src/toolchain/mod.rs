@@ -88,16 +88,14 @@ fn is_own(path: &Path) -> bool {
 }
 
 /// What `program argument` prints.
-fn ask(program: &Path, argument: &'static str) -> Result<String, ToolchainError> {
-    let silent = |reason: String| ToolchainError::Silent { path: program.into(), argument, reason };
-    let output = Command::new(program).arg(argument).output().map_err(|error| silent(error.to_string()))?;
+fn ask(program: &mut Command, argument: &'static str) -> Result<String, ToolchainError> {
+    let path = PathBuf::from(program.get_program());
+    let silent = |reason: String| ToolchainError::Silent { path: path.clone(), argument, reason };
+    let output = program.arg(argument).output().map_err(|error| silent(error.to_string()))?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
-        return Err(silent(format!(
-            "{}, {}",
-            output.status,
-            text.lines().next().unwrap_or("without a message")
-        )));
+        let first = text.lines().next().unwrap_or("without a message");
+        return Err(silent(format!("{}, {first}", output.status)));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

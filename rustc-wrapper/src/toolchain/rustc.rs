@@ -2,7 +2,10 @@
 
 use super::{LLVM_MAJOR, ToolchainError, ask, cache, in_path, is_own};
 use crate::options::Options;
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// What `rustc -vV` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,9 +34,12 @@ pub fn find_rustc(options: &Options) -> Result<PathBuf, ToolchainError> {
 }
 
 impl Rustc {
-    /// Asks `rustc`, once for each version of it.
-    pub fn describe(rustc: &Path) -> Result<Self, ToolchainError> {
-        let text = cache::remember(rustc, || ask(rustc, "-vV"))?;
+    /// Asks `rustc`, once for each version of it. `toolchain` is that of `rustc +toolchain`.
+    pub fn describe(rustc: &Path, toolchain: Option<&str>) -> Result<Self, ToolchainError> {
+        let text = match toolchain {
+            Some(toolchain) => ask(Command::new(rustc).env("RUSTUP_TOOLCHAIN", toolchain), "-vV")?,
+            None => cache::remember(rustc, || ask(&mut Command::new(rustc), "-vV"))?,
+        };
         Self::parse(&text).ok_or_else(|| ToolchainError::Silent {
             path: rustc.into(),
             argument: "-vV",

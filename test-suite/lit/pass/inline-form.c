@@ -49,7 +49,7 @@ int two(int (*f)(int), int (**g)(int)) { return f(1) * (*g)(2); }
 // CHECK-LABEL: two.relpoline:
 // CHECK:       testb $2, two.relpoline.cells+0+8(%rip)
 // CHECK:       leaq two.relpoline.cells+0(%rip), %r11
-// CHECK-NEXT:  jmp __relpoline_slow
+// CHECK:       {{jmp|.long}} __relpoline_slow
 // CHECK:       testb $2, two.relpoline.cells+16+8(%rip)
 // CHECK:       leaq two.relpoline.cells+16(%rip), %r11
-// CHECK-NEXT:  jmp __relpoline_slow
+// CHECK:       {{jmp|.long}} __relpoline_slow

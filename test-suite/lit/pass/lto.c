@@ -40,13 +40,13 @@
 // AFTER:        cmpq main.relpoline.cells{{.*}}(%rip), %r10
 // AFTER-NOT:    {{(call|jmp)[a-z]*[[:space:]]+\*}}
 // AFTER:        {{^}}main.relpoline:
-// AFTER:        jmp __relpoline_slow
+// AFTER:        {{jmp|.long}} __relpoline_slow
 
 // SAFE:         <main>:
 // SAFE:         call{{.*}}<__llvm_retpoline_r11>
 // SAFE-NOT:     relpoline_slow
 
-// FAT:          R_X86_64_PLT32 __relpoline_slow
+// FAT:          R_X86_64_{{PC32|PLT32}} __relpoline_slow
 
 int helper(int (*f)(int), int x);
 #ifdef SECOND

@@ -49,4 +49,4 @@ __attribute__((minsize)) int small_tail(int (*f)(int), int x) { return f(x); }
 // BYTES-NEXT:  1e: 4c 8d 1d 00 00 00 00 leaq (%rip), %r11
 // BYTES-NEXT:  R_X86_64_PC32 .data.relpoline.small-0x4
 // BYTES-NEXT:  25: e9 00 00 00 00 jmp
-// BYTES-NEXT:  R_X86_64_PLT32 __relpoline_slow-0x4
+// BYTES-NEXT:  R_X86_64_{{PC32|PLT32}} __relpoline_slow-0x4

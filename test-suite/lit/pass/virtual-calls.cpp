@@ -38,7 +38,7 @@ struct Maker {
 int by_vtable(const Base *base) { return base->number(1.5) + 1; }
 
 // CHECK-LABEL: define {{.*}} @_Z7deletesP4Base(
-// CHECK: tail call void @_Z7deletesP4Base.hot.0(ptr noundef nonnull {{.*}}, ptr nest %{{.*}})
+// CHECK: tail call void @_Z7deletesP4Base.{{hot|site}}.0(ptr noundef nonnull {{.*}}, ptr nest %{{.*}})
 void deletes(Base *base) { delete base; }
 
 // CHECK-LABEL: define {{.*}} @_Z9by_memberP4BaseMS_KFidE(

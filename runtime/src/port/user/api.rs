@@ -3,7 +3,11 @@
 use super::start::RUNTIME;
 use crate::options::Mode;
 use crate::stats;
+use core::arch::global_asm;
 use core::ffi::{CStr, c_char, c_int};
+
+// Each shared object governs its own sites: its calls must not be bound to another object's functions.
+global_asm!(".hidden relpoline_set_mode", ".hidden relpoline_write_stats");
 
 /// Tries before [`relpoline_set_mode`] gives up. Patching takes microseconds.
 const TRIES: usize = 10_000;

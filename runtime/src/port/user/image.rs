@@ -60,6 +60,21 @@ mod elf {
     pub const SEGMENT_SIZE: usize = 56;
 }
 
+/// Whether this copy of the runtime is the executable's.
+pub fn is_executable() -> bool {
+    const AT_PHDR: usize = 3;
+    let mut bounds = Bounds::default();
+    // SAFETY: writes the three words.
+    unsafe { __relpoline_bounds(&mut bounds) };
+    if bounds.header == 0 {
+        return false;
+    }
+    // SAFETY: the header is mapped: the linker defines its address only then.
+    let offset =
+        unsafe { core::ptr::read_unaligned((bounds.header + elf::HEADER_OFFSETS.0) as *const usize) };
+    super::sys::auxiliary(AT_PHDR) == Some(bounds.header + offset)
+}
+
 /// The image, or `None` where its headers are not mapped or its table is damaged.
 pub fn own() -> Option<Image> {
     let mut bounds = Bounds::default();

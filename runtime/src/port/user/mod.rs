@@ -2,6 +2,8 @@
 //! the library is ready, inside its functions, and in static programs that have none.
 
 pub mod api;
+mod chains;
+mod fork;
 pub mod image;
 mod slow_path;
 pub mod start;
@@ -20,6 +22,17 @@ const TRIES: usize = 2048;
 /// `int3`: what memory for code is filled with.
 const TRAP: u8 = 0xcc;
 
+/// Bytes of data that every image holds for the runtime's first records. They cost nothing until used.
+const RESERVED_DATA: usize = 64 * 1024;
+
+#[repr(align(4096))]
+struct Reserve(core::cell::UnsafeCell<[u8; RESERVED_DATA]>);
+
+// SAFETY: only its address is taken; what it holds belongs to the arena, under the runtime's lock.
+unsafe impl Sync for Reserve {}
+
+static RESERVE: Reserve = Reserve(core::cell::UnsafeCell::new([0; RESERVED_DATA]));
+
 /// Linux in user space.
 #[derive(Debug)]
 pub struct User;
@@ -34,6 +47,15 @@ impl Port for User {
     unsafe fn unmap(start: *mut u8, length: usize) {
         // SAFETY: the caller's promise.
         unsafe { sys::unmap(start, length) }
+    }
+
+    fn data_reserve() -> Range<usize> {
+        let start = RESERVE.0.get() as usize;
+        start..start + RESERVED_DATA
+    }
+
+    fn chain_reserve() -> (usize, usize) {
+        chains::reserve()
     }
 
     fn map_code(image: Range<usize>, code: usize, data: usize) -> Option<NonNull<u8>> {
@@ -95,7 +117,7 @@ pub struct Lock {
     busy: AtomicBool,
 }
 
-#[repr(C)]
+#[repr(C, align(4096))]
 #[derive(Debug)]
 struct LockPage {
     held: AtomicU32,
@@ -103,11 +125,16 @@ struct LockPage {
     known: AtomicU32,
 }
 
+/// A page of the image, so that loading and unloading a shared object leaves nothing behind.
+static PAGE: LockPage = LockPage { held: AtomicU32::new(0), known: AtomicU32::new(0) };
+
 /// The lock, held.
 #[derive(Debug)]
 pub struct Guard<'a> {
     lock: &'a Lock,
     page: &'a LockPage,
+    /// Signal mask to go back to.
+    signals: u64,
     /// The process was forked while another thread held the lock.
     pub interrupted: bool,
 }
@@ -118,9 +145,10 @@ impl Lock {
         Self { page: AtomicPtr::new(core::ptr::null_mut()), busy: AtomicBool::new(false) }
     }
 
-    /// Maps the lock's page. Without it the lock is never taken, and nothing is ever patched.
+    /// Makes the lock's page one that is wiped on fork. Otherwise the lock is never taken, and nothing is ever
+    /// patched.
     pub fn prepare(&self) -> bool {
-        let Some(page) = sys::map(size_of::<LockPage>()) else { return false };
+        let page = NonNull::from(&PAGE).cast();
         if !sys::wipe_on_fork(page, size_of::<LockPage>()) {
             return false;
         }
@@ -128,15 +156,35 @@ impl Lock {
         true
     }
 
-    /// Takes the lock if it is free. Never waits: the holder may be the code that a signal interrupted.
+    /// Whether the lock can be taken at all.
+    pub fn is_prepared(&self) -> bool {
+        !self.page.load(Ordering::Acquire).is_null()
+    }
+
+    /// Takes the lock if it is free, without waiting. While it is held the thread takes no signal: a handler
+    /// might leave by `siglongjmp`, be cancelled, or fork.
     pub fn try_lock(&self) -> Option<Guard<'_>> {
         // SAFETY: the page is never unmapped, and zeroed memory is a valid page.
         let page = unsafe { self.page.load(Ordering::Acquire).as_ref() }?;
+        if page.held.load(Ordering::Relaxed) != 0 {
+            return None;
+        }
+        let signals = sys::block_signals();
         // Acquire: pairs with the release of Guard::drop.
-        page.held.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).ok()?;
+        if page.held.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            sys::restore_signals(signals);
+            return None;
+        }
         let first = page.known.swap(1, Ordering::Relaxed) == 0;
         let interrupted = self.busy.swap(true, Ordering::Relaxed) && first;
-        Some(Guard { lock: self, page, interrupted })
+        Some(Guard { lock: self, page, signals, interrupted })
+    }
+}
+
+impl Guard<'_> {
+    /// Lets go of the lock in a child whose page has been wiped since: nothing was half done.
+    pub fn keep_after_fork(self) {
+        self.page.known.store(1, Ordering::Relaxed);
     }
 }
 
@@ -151,5 +199,6 @@ impl Drop for Guard<'_> {
         self.lock.busy.store(false, Ordering::Relaxed);
         // Release: pairs with the acquire of Lock::try_lock.
         self.page.held.store(0, Ordering::Release);
+        sys::restore_signals(self.signals);
     }
 }

@@ -59,8 +59,13 @@ extern "C" fn start() {
     // SAFETY: `STARTED` is not set yet, so nobody reads; constructors run on one thread.
     unsafe { OPTIONS = options };
     STARTED.store(true, Ordering::Release);
-    RUNTIME.open(image::own(), options.mode);
-    slow_path::enable();
+    if RUNTIME.open(image::own(), options.mode) {
+        // A shared object may be unloaded by one thread while another one forks.
+        if image::is_executable() {
+            super::fork::register();
+        }
+        slow_path::enable();
+    }
 }
 
 extern "C" fn end() {

@@ -153,6 +153,24 @@ pub fn membarrier(command: i32) -> bool {
     unsafe { syscall(libc::SYS_membarrier, [command as usize, 0, 0, 0, 0, 0]) }.is_ok()
 }
 
+/// Blocks every signal of this thread and returns the mask that was in force.
+pub fn block_signals() -> u64 {
+    set_signal_mask(libc::SIG_SETMASK, u64::MAX)
+}
+
+/// Puts a mask back in force.
+pub fn restore_signals(mask: u64) {
+    set_signal_mask(libc::SIG_SETMASK, mask);
+}
+
+fn set_signal_mask(how: i32, mask: u64) -> u64 {
+    let mut old = 0u64;
+    let (new, old_place) = (core::ptr::from_ref(&mask) as usize, core::ptr::from_mut(&mut old) as usize);
+    // SAFETY: both masks are 8 bytes, the size that is passed.
+    let _ = unsafe { syscall(libc::SYS_rt_sigprocmask, [how as usize, new, old_place, 8, 0, 0]) };
+    old
+}
+
 /// Lets other threads run.
 pub fn yield_now() {
     // SAFETY: no memory is passed.
@@ -179,14 +197,15 @@ pub fn has_borrowed_rights() -> bool {
 /// `AT_SECURE`, which also knows of file capabilities and security modules.
 fn at_secure() -> Option<bool> {
     const AT_SECURE: usize = 23;
+    auxiliary(AT_SECURE).map(|value| value != 0)
+}
+
+/// A value of the auxiliary vector.
+pub fn auxiliary(key: usize) -> Option<usize> {
     let fd = open(c"/proc/self/auxv", libc::O_RDONLY).ok()?;
     let mut bytes = [0u8; 1024];
     let length = read(fd, &mut bytes);
     close(fd);
     let word = |at: usize| Some(usize::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
-    (0..length.ok()?)
-        .step_by(16)
-        .find(|&at| word(at) == Some(AT_SECURE))
-        .and_then(|at| word(at + 8))
-        .map(|v| v != 0)
+    (0..length.ok()?).step_by(16).find(|&at| word(at) == Some(key)).and_then(|at| word(at + 8))
 }
