@@ -52,3 +52,35 @@ fn no_page_is_writable_and_executable() {
 fn a_process_is_turned_off_and_on_while_threads_call() {
     attack("switch.c", &[], 100);
 }
+
+#[test]
+fn handlers_that_leave_by_siglongjmp_do_not_stop_the_learning() {
+    attack("longjmp.c", &[], 500);
+}
+
+#[test]
+fn forked_children_do_not_inherit_the_memory_of_their_parent() {
+    attack("inherit.c", &[], 200);
+}
+
+#[test]
+fn stubs_keep_their_distances_whatever_is_padded_or_inserted() {
+    let flags: [&[&str]; 4] = [
+        &["-mbranches-within-32B-boundaries"],
+        &["-mbranches-within-32B-boundaries", "--relpoline-form=stub"],
+        &["-mseses", "-Wno-unused-command-line-argument"],
+        &["-fcf-protection=branch", "-falign-functions=64"],
+    ];
+    for flags in flags {
+        let run = Program::build("packed.c", flags).unwrap().run::<&str>(&[]).unwrap();
+        assert_eq!(run.stdout(), "ok\n", "{flags:?}");
+    }
+}
+
+#[test]
+fn tail_calls_stay_tail_calls() {
+    for level in ["-O1", "-O2", "-O3", "-Os"] {
+        let run = Program::build("deep.c", &[level]).unwrap().run::<&str>(&[]).unwrap();
+        assert_eq!(run.stdout(), "ok\n", "{level}");
+    }
+}
