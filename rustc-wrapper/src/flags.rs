@@ -61,7 +61,7 @@ fn flags(tool: Tool, lto: bool, options: &Options) -> Result<Vec<OsString>> {
     let mut flags = Vec::new();
     match tool {
         Tool::Rust => {
-            flags.extend(rustc::plugin_flags(&locate::find(Part::Plugin, options)?)?);
+            flags.extend(rustc::plugin_flags(&locate::find(Part::Plugin, options)?, options)?);
             flags.push(rustc::runtime_flag(&locate::find(Part::Runtime, options)?));
         }
         Tool::C | Tool::Cxx => {

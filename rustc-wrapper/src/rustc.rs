@@ -171,7 +171,7 @@ fn compile(
     }
     version.check(rustc)?;
     let plugin = locate::find(Part::Plugin, options)?;
-    for flag in plugin_flags(&plugin)? {
+    for flag in plugin_flags(&plugin, options)? {
         command.arg(flag);
     }
     if support == Support::Full {
@@ -190,13 +190,14 @@ fn compile(
 }
 
 /// rustc's arguments for the plugin at `plugin`.
-pub fn plugin_flags(plugin: &Path) -> Result<[OsString; 3]> {
+pub fn plugin_flags(plugin: &Path, options: &Options) -> Result<[OsString; 3]> {
     let mut load = OsString::from("-Zllvm-plugins=");
     load.push(plugin);
-    // The second one makes cargo, which sees it in RUSTFLAGS, and the incremental compiler, which only
-    // compares options, start anew when the plugin's content changes.
+    // The last one makes cargo, which sees it in RUSTFLAGS, and the incremental compiler, which only compares
+    // options, start anew when the plugin's content changes, or what it is asked for.
     let identity = Identity::of(&[plugin])?;
-    Ok([load, "--cfg=relpoline".into(), format!("--cfg=relpoline_{identity}").into()])
+    let form = options.form.map_or(String::new(), |form| format!("_{}", form.name()));
+    Ok([load, "--cfg=relpoline".into(), format!("--cfg=relpoline_{identity}{form}").into()])
 }
 
 /// rustc's argument for the runtime at `runtime`.

@@ -177,6 +177,20 @@ fn cargo_compiles_again_when_the_plugin_changes() {
     }
 }
 
+/// On nightly the incremental compiler finds what it made before, and must not take it.
+#[test]
+fn what_was_compiled_before_is_not_taken_for_new() {
+    let files = package();
+    files.write("app/src/main.rs", PROGRAM);
+    for form in ["inline", "stub", "inline"] {
+        let mut command = command(CARGO);
+        command.env("RELPOLINE_FORM", form).env("RUSTUP_TOOLCHAIN", "nightly");
+        assert_eq!(compiled(&files, command, "relpoline build --offline"), 2, "{form}");
+        let sites = files.sites("target/debug/app");
+        assert!(!sites.is_empty() && sites.iter().all(|site| site.0 == form), "{form}: {sites:?}");
+    }
+}
+
 #[test]
 fn flags_do_without_a_wrapper() {
     let files = package();

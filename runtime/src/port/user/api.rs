@@ -9,18 +9,27 @@ use core::ffi::{CStr, c_char, c_int};
 // Each shared object governs its own sites: its calls must not be bound to another object's functions.
 global_asm!(".hidden relpoline_set_mode", ".hidden relpoline_write_stats");
 
-/// Tries before [`relpoline_set_mode`] gives up. Patching takes microseconds.
+/// Tries before [`relpoline_set_mode`] gives up, about a second later. Patching takes microseconds, but the
+/// thread that does it may have lost its processor.
 const TRIES: usize = 10_000;
+/// Tries that only let other threads run; the later ones sleep.
+const YIELDS: usize = 100;
+/// Nanoseconds slept between tries.
+const PAUSE: i64 = 100_000;
 
 /// `int relpoline_set_mode(int on)`: 0, or -1 when the mode could not be set now.
 #[unsafe(no_mangle)]
 pub extern "C" fn relpoline_set_mode(on: c_int) -> c_int {
     let mode = if on == 0 { Mode::Off } else { Mode::On };
-    for _ in 0..TRIES {
+    for attempt in 0..TRIES {
         if RUNTIME.set_mode(mode) {
             return 0;
         }
-        super::sys::yield_now();
+        if attempt < YIELDS {
+            super::sys::yield_now();
+        } else {
+            super::sys::sleep(PAUSE);
+        }
     }
     -1
 }

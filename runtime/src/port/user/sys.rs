@@ -177,6 +177,13 @@ pub fn yield_now() {
     let _ = unsafe { syscall(libc::SYS_sched_yield, [0; 6]) };
 }
 
+/// Sleeps, at least that many nanoseconds unless a signal comes.
+pub fn sleep(nanoseconds: i64) {
+    let time = libc::timespec { tv_sec: 0, tv_nsec: nanoseconds };
+    // SAFETY: `time` is readable; the remaining time is not asked for.
+    let _ = unsafe { syscall(libc::SYS_nanosleep, [core::ptr::from_ref(&time) as usize, 0, 0, 0, 0, 0]) };
+}
+
 /// Process id.
 pub fn process_id() -> u32 {
     // SAFETY: no memory is passed.
