@@ -193,11 +193,11 @@ fn compile(
 pub fn plugin_flags(plugin: &Path, options: &Options) -> Result<[OsString; 3]> {
     let mut load = OsString::from("-Zllvm-plugins=");
     load.push(plugin);
-    // The last one makes cargo, which sees it in RUSTFLAGS, and the incremental compiler, which only compares
-    // options, start anew when the plugin's content changes, or what it is asked for.
+    // The last one makes cargo, which sees it in RUSTFLAGS, and the incremental compiler, which compares the
+    // options that it tracks, start anew when the plugin's content changes, or what it is asked for.
     let identity = Identity::of(&[plugin])?;
-    let form = options.form.map_or(String::new(), |form| format!("_{}", form.name()));
-    Ok([load, "--cfg=relpoline".into(), format!("--cfg=relpoline_{identity}{form}").into()])
+    let form = options.form.map_or(String::new(), |form| format!("-{}", form.name()));
+    Ok([load, "--cfg=relpoline".into(), format!("-Cmetadata=relpoline-{identity}{form}").into()])
 }
 
 /// rustc's argument for the runtime at `runtime`.
