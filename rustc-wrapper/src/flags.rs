@@ -67,7 +67,7 @@ fn flags(tool: Tool, lto: bool, options: &Options) -> Result<Vec<OsString>> {
         Tool::C | Tool::Cxx => {
             let plugin = locate::find(Part::Plugin, options)?;
             flags.push(joined("-fpass-plugin=", &plugin));
-            flags.extend(macro_definition().map(OsString::from));
+            flags.push(macro_definition().into());
             // clang ignores it. Make rules that depend on the flags, and ccache, which does not look into
             // plugins and leaves macros to the preprocessor, see by it that the plugin's content changed.
             flags.push(format!("-frandom-seed=relpoline-{}", Identity::of(&[&plugin])?).into());

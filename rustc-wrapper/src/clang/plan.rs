@@ -37,7 +37,7 @@ pub fn plan(line: &CommandLine, clang: &Clang, options: &Options) -> Result<Plan
         return Ok(plan);
     }
     plan.front.push(SILENT[0].into());
-    plan.front.extend(macro_definition().map(OsString::from));
+    plan.front.push(macro_definition().into());
     if line.generates() {
         // Never silently unprotected.
         if let Some(plugin) = plugin.clone().transpose()? {
@@ -93,8 +93,8 @@ pub fn lto_linker_flags(plugin: &Path) -> [OsString; 2] {
 }
 
 /// Lets code ask for relpolines (`#ifdef __RELPOLINE__`).
-pub fn macro_definition() -> [String; 1] {
-    [format!("-D__RELPOLINE__={VERSION_NUMBER}")]
+pub fn macro_definition() -> String {
+    format!("-D__RELPOLINE__={VERSION_NUMBER}")
 }
 
 /// `-fpass-plugin=PATH` and its like.
