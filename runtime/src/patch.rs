@@ -23,8 +23,8 @@
 //!
 //! Pairs: the release store of step 4 pairs with the load of the compare in the program's code (x86 keeps
 //! loads in order, and a dependent branch is not retired before its load); `sync_cores` pairs with the
-//! serialising instruction that it runs on every other core. `stress.rs` in the test suite attacks this with
-//! threads that call the sites while they are patched; `patch_protocol` walks through all interleavings.
+//! serialising instruction that it runs on every other core. `tests/runtime.rs`
+//! of the test suite attacks this: threads, signal handlers and forked children call the sites meanwhile.
 
 use crate::layout::{COMPARE_OPCODE, Cell, GATE_CHAIN, JMP, NEVER, STUB_CHAIN_JUMP};
 use crate::memory::Arena;
