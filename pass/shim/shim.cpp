@@ -6,6 +6,8 @@
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
 #include "llvm/Passes/PassBuilder.h"
+#include "llvm/Support/SpecialCaseList.h"
+#include "llvm/Support/VirtualFileSystem.h"
 #include "llvm/Transforms/Utils/CallPromotionUtils.h"
 #include "llvm-c/Types.h"
 
@@ -84,9 +86,25 @@ extern "C" void relpoline_shim_remark(LLVMValueRef Call, bool Passed, const char
     ORE.emit([&] { return OptimizationRemarkMissed("relpoline", Name, I) << Message; });
 }
 
-extern "C" void relpoline_shim_warn(LLVMModuleRef M, const char *Message) {
-  unwrap(M)->getContext().diagnose(DiagnosticInfoGeneric(Message, DS_Warning));
+extern "C" void relpoline_shim_diagnose(LLVMModuleRef M, bool Error, const char *Message) {
+  unwrap(M)->getContext().diagnose(DiagnosticInfoGeneric(Message, Error ? DS_Error : DS_Warning));
 }
+
+// An ignore-list of the kind that sanitizers take. Null, and the reason in Error, where it cannot be read; the
+// reason belongs to the caller (LLVMDisposeMessage).
+extern "C" SpecialCaseList *relpoline_shim_open_ignorelist(const char *Path, char **Error) {
+  std::string Reason;
+  auto List = SpecialCaseList::create({Path}, *vfs::getRealFileSystem(), Reason);
+  if (!List)
+    *Error = strdup(Reason.c_str());
+  return List.release();
+}
+
+extern "C" bool relpoline_shim_is_ignored(const SpecialCaseList *List, const char *Prefix, const char *Name) {
+  return List->inSection("relpoline", Prefix, Name);
+}
+
+extern "C" void relpoline_shim_close_ignorelist(SpecialCaseList *List) { delete List; }
 
 // Drops a module flag. True if it was there.
 extern "C" bool relpoline_shim_drop_module_flag(LLVMModuleRef M, const char *Name) {

@@ -1,6 +1,6 @@
 //! Which calls are indirect, and what becomes of each.
 
-use crate::llvm::{Call, CallConv, Callee, Function, Module};
+use crate::llvm::{Call, CallConv, Callee, Function, IgnoreList, Module};
 use relpoline_layout::{Form, NEVER_ANNOTATION};
 use std::collections::HashSet;
 
@@ -30,6 +30,8 @@ pub enum Why {
     ReturnsTwice,
     /// The source says `RELPOLINE_NEVER`.
     Never,
+    /// The ignore-list names the function or its source file.
+    Ignored,
     /// The section is one that must not be patched while it runs.
     Section,
     /// The function's prologue uses `r10` itself.
@@ -57,6 +59,7 @@ impl Why {
             Self::LongJump => "LongJump",
             Self::ReturnsTwice => "ReturnsTwice",
             Self::Never => "Never",
+            Self::Ignored => "Ignored",
             Self::Section => "Section",
             Self::SplitStack => "SplitStack",
             Self::CodeModel => "CodeModel",
@@ -80,6 +83,7 @@ impl Why {
             Self::Bundle => "indirect call kept as a retpoline: operand bundle belongs to the indirect call",
             Self::ReturnsTwice => "indirect call kept as a retpoline: the callee may return twice",
             Self::Never => "indirect call kept as a retpoline: function is marked RELPOLINE_NEVER",
+            Self::Ignored => "indirect call kept as a retpoline: the ignore-list names its function or file",
             Self::Section => "indirect call kept as a retpoline: code of this section is not patched",
             Self::SplitStack => "indirect call kept as a retpoline: split stacks use r10",
             Self::CodeModel => "indirect call kept as a retpoline: code model is large",
@@ -92,8 +96,8 @@ impl Why {
 const UNPATCHED_SECTIONS: [&str; 3] = [".noinstr.text", ".entry.text", ".init.text"];
 
 /// The indirect calls of `function`, in the order of its blocks.
-pub fn indirect_calls(module: &Module, function: &Function, never: bool) -> Vec<(Call, Verdict)> {
-    let whole = whole_function(module, function, never);
+pub fn indirect_calls(module: &Module, function: &Function, excluded: &Excluded) -> Vec<(Call, Verdict)> {
+    let whole = excluded.why(function).or_else(|| whole_function(module, function));
     let form = if function.prefers_size() { Form::Stub } else { Form::Inline };
     function
         .calls()
@@ -146,15 +150,35 @@ fn is_register(operand: &str) -> bool {
     NAMES.contains(&operand)
 }
 
-/// Functions that `RELPOLINE_NEVER` marks.
-pub fn never_functions(module: &Module) -> HashSet<Function> {
-    module.annotated(NEVER_ANNOTATION)
+/// What the user wants left alone.
+pub struct Excluded {
+    never: HashSet<Function>,
+    ignored: Option<IgnoreList>,
+    whole_file: bool,
 }
 
-fn whole_function(module: &Module, function: &Function, never: bool) -> Option<Why> {
-    if never {
-        Some(Why::Never)
-    } else if !module.is_x86_64() {
+impl Excluded {
+    /// From the annotations of the source, and the ignore-list at `path`.
+    ///
+    /// # Errors
+    /// Why the list cannot be read.
+    pub fn of(module: &Module, path: Option<&str>) -> Result<Self, String> {
+        let ignored = path.map(IgnoreList::open).transpose()?;
+        let whole_file = ignored.as_ref().is_some_and(|list| list.names_source(&module.source_file()));
+        Ok(Self { never: module.annotated(NEVER_ANNOTATION), ignored, whole_file })
+    }
+
+    fn why(&self, function: &Function) -> Option<Why> {
+        if self.never.contains(function) {
+            return Some(Why::Never);
+        }
+        let named = || self.ignored.as_ref().is_some_and(|list| list.names_function(&function.name()));
+        (self.whole_file || named()).then_some(Why::Ignored)
+    }
+}
+
+fn whole_function(module: &Module, function: &Function) -> Option<Why> {
+    if !module.is_x86_64() {
         Some(Why::Target)
     } else if module.has_large_code() {
         Some(Why::CodeModel)

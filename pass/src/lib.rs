@@ -62,6 +62,9 @@ pub extern "C" fn llvmGetPassPluginInfo() -> PassPluginLibraryInfo {
     info
 }
 
+/// Variable that names the file of functions and sources whose calls stay retpolines.
+const IGNORELIST: &str = "RELPOLINE_IGNORELIST";
+
 /// What a run of the pass is asked to do; the values are shared with shim/shim.cpp.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Task {
@@ -99,7 +102,16 @@ fn run(module: &Module, task: Task) -> bool {
         ));
         return false;
     }
-    let never = find::never_functions(module);
+    let path = std::env::var(IGNORELIST).ok().filter(|path| !path.is_empty());
+    let excluded = match find::Excluded::of(module, path.as_deref()) {
+        Ok(excluded) => excluded,
+        Err(why) => {
+            module.error(&format!(
+                "relpoline: {IGNORELIST}: {why} (expected lines like 'fun:NAME' and 'src:PATH')"
+            ));
+            return false;
+        }
+    };
     let functions = module.defined_functions();
     for function in &functions {
         if function.is_naked() || function.is_available_externally() {
@@ -108,7 +120,7 @@ fn run(module: &Module, task: Task) -> bool {
         let sites = if task == Task::Protect {
             Vec::new()
         } else {
-            find::indirect_calls(module, function, never.contains(function))
+            find::indirect_calls(module, function, &excluded)
         };
         let mut converted = Vec::new();
         for (call, verdict) in sites {

@@ -8,7 +8,7 @@ use crate::options::Mode;
 use crate::policy::State;
 use crate::record::Record;
 use crate::runtime::Runtime;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::Ordering;
 
 impl Runtime {
     /// Sends every converted call to the retpoline (`Mode::Off`), or lets sites learn and use what they have
@@ -38,16 +38,12 @@ impl Runtime {
     }
 }
 
-fn cell(record: &Record) -> &Cell {
-    // SAFETY: a record's cell outlives it.
-    unsafe { &*AtomicPtr::load(&record.cell, Ordering::Relaxed) }
-}
-
+/// Closes the ways into the site's branches, but not what lies behind the chain's gate.
 fn close(record: &Record) {
     if record.state() == State::Off {
         return;
     }
-    let cell = cell(record);
+    let cell = record.cell();
     cell.hot.store(NEVER, Ordering::Release);
     cell.gate.fetch_and(!GATE_CHAIN, Ordering::Release);
     cell.gate.fetch_or(GATE_QUIET, Ordering::Relaxed);
@@ -60,14 +56,13 @@ fn open(record: &Record) {
     }
     let state = State::from_number(record.resume.load(Ordering::Relaxed));
     record.state.store(state as u8, Ordering::Relaxed);
-    let cell = cell(record);
-    let inline = record.inline.load(Ordering::Relaxed);
-    if inline != 0 {
+    let cell = record.cell();
+    if record.inline_open.load(Ordering::Relaxed) {
         // Release: pairs with the load of the site's compare. The branch behind it was written, and the
         // cores synchronised, when it was promoted.
-        cell.hot.store(inline, Ordering::Release);
+        cell.hot.store(record.inline.load(Ordering::Relaxed), Ordering::Release);
     }
-    if !record.chain.load(Ordering::Relaxed).is_null() {
+    if record.chain_open.load(Ordering::Relaxed) {
         cell.gate.fetch_or(GATE_CHAIN, Ordering::Release);
     }
     if !record.silent.load(Ordering::Relaxed) {

@@ -45,6 +45,11 @@ impl Arena {
         Self { next: 0, end: 0, reserve_taken: false }
     }
 
+    /// After a fork that caught another thread at work: what has been handed out stays so.
+    pub const fn after_fork() -> Self {
+        Self { reserve_taken: true, ..Self::new() }
+    }
+
     /// Room for a `T`, zeroed, or `None` when the system gives no memory.
     pub fn take<T>(&mut self) -> Option<NonNull<T>> {
         const { assert!(size_of::<T>() <= CHUNK && align_of::<T>() <= PAGE) };
@@ -60,5 +65,19 @@ impl Arena {
         }
         self.next = start + size_of::<T>();
         NonNull::new(start as *mut T)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_handed_out_again_after_a_fork() {
+        let reserve = System::data_reserve();
+        let first = Arena::new().take::<u64>().unwrap();
+        assert!(reserve.contains(&(first.as_ptr() as usize)));
+        let after = Arena::after_fork().take::<u64>().unwrap();
+        assert!(!reserve.contains(&(after.as_ptr() as usize)));
     }
 }

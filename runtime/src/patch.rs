@@ -19,14 +19,22 @@
 //!
 //! So a thread at `J` always holds `T`, whatever happens later: the slot may go back to `NEVER` and to `T`
 //! again at any time, because `J` is **written once** and keeps leading to `T`. Another target gets another
-//! branch: the chain, whose links are of the same shape and are opened in the same way.
+//! branch: the chain, whose links are of the same shape and are opened in the same way. A chain grows by whole
+//! bodies of links, the next one behind a gate of the same kind (a flag instead of a slot; whoever passes it may
+//! hold any target, which is right for the body behind it: its links compare for themselves, and its end is the
+//! slow path).
+//!
+//! A target that has cooled is closed, and opened when it is hot again: two stores to data. What is never done is
+//! to lead a branch elsewhere, for which one would have to prove that nobody stands in front of it.
 //!
 //! Pairs: the release store of step 4 pairs with the load of the compare in the program's code (x86 keeps
 //! loads in order, and a dependent branch is not retired before its load); `sync_cores` pairs with the
 //! serialising instruction that it runs on every other core. `tests/runtime.rs`
 //! of the test suite attacks this: threads, signal handlers and forked children call the sites meanwhile.
 
-use crate::layout::{COMPARE_OPCODE, Cell, GATE_CHAIN, JMP, NEVER, STUB_CHAIN_JUMP};
+use crate::layout::{
+    CHAIN_TAIL, COMPARE_OPCODE, Cell, GATE_CHAIN, GATE_TEST_OPCODE, JMP, NEVER, STUB_CHAIN_JUMP,
+};
 use crate::memory::Arena;
 use crate::policy::{Refusal, WAYS};
 use crate::port::{CodeWriter, Port, System};
@@ -42,12 +50,22 @@ const JNE_OVER_JMP: [u8; 2] = [0x75, 5];
 /// Bytes of a direct branch.
 const BRANCH_SIZE: usize = 5;
 
-/// Links of a chain: the inline branch is the target that is missing.
-pub const LINKS: usize = WAYS - 1;
+/// Links of one body.
+pub const LINKS: usize = 7;
+/// Bodies of one chain at most. With them a site can be patched for `1 + LINKS * LONGEST_CHAIN` targets in all.
+const LONGEST_CHAIN: usize = 8;
 /// Bytes of one link: compare, short branch, jump.
 const LINK_SIZE: usize = 7 + JNE_OVER_JMP.len() + BRANCH_SIZE;
-/// Bytes of a chain's code: its links, and the jump to the slow path.
-const BODY_SIZE: usize = LINKS * LINK_SIZE + BRANCH_SIZE;
+/// Distance from the start of a body to the gate of the next one.
+const NEXT_GATE: usize = LINKS * LINK_SIZE;
+/// Distance from the start of a body to the patched jump to the next one.
+const NEXT_JUMP: usize = NEXT_GATE + 7 + 2;
+/// Distance from the start of a body to the jump to the slow path.
+const BODY_END: usize = NEXT_GATE + 7 + CHAIN_TAIL.len();
+/// Bytes of a body's code: its links, the gate of the next body, and the jump to the slow path.
+const BODY_SIZE: usize = BODY_END + BRANCH_SIZE;
+/// Bit of the flag behind the slots: the jump to the next body is taken.
+const FLAG_NEXT: u64 = 1;
 /// Distance between the bodies of two chains.
 pub const BODY_STRIDE: usize = 128;
 /// Distance between the slots of two chains.
@@ -57,24 +75,33 @@ pub const RESERVED_BODIES: usize = 64;
 /// Bodies in one mapping.
 const BODIES: usize = 128;
 
-const _: () = assert!(BODY_SIZE <= BODY_STRIDE && LINKS * 8 <= SLOTS_STRIDE);
+const _: () = assert!(BODY_SIZE <= BODY_STRIDE && LINKS * 8 + 8 <= SLOTS_STRIDE);
+const _: () = assert!(1 + LINKS * LONGEST_CHAIN >= WAYS);
 
-/// The further targets of a site.
+/// Further targets of a site, as many as one body of code compares with.
 #[derive(Debug)]
 pub struct Chain {
     /// Address of the body's code.
     body: usize,
     /// Address of the slots, one for each link.
     slots: usize,
-    /// Links in use.
+    /// Targets of the links that have been written, in their order. The links lead there for ever.
+    targets: [u64; LINKS],
+    /// How many they are.
     used: usize,
+    /// The body behind this one.
+    next: Option<NonNull<Chain>>,
 }
 
 impl Chain {
     fn slot(&self, link: usize) -> &AtomicU64 {
-        // SAFETY: `slots` is memory for LINKS slots that is never unmapped; `used` and with it `link` stay
-        // below LINKS.
+        // SAFETY: `slots` is memory for LINKS slots and a flag that is never unmapped; `link` is not above LINKS.
         unsafe { &*((self.slots + link * 8) as *const AtomicU64) }
+    }
+
+    /// The flag that the gate of the next body tests.
+    fn flag(&self) -> &AtomicU64 {
+        self.slot(LINKS)
     }
 
     fn jump(&self, link: usize) -> usize {
@@ -95,6 +122,11 @@ impl Bodies {
     /// Nothing taken yet.
     pub const fn new() -> Self {
         Self { code: 0, slots: 0, left: 0, reserve_taken: false }
+    }
+
+    /// After a fork that caught another thread at work: what has been handed out stays so.
+    pub const fn after_fork() -> Self {
+        Self { reserve_taken: true, ..Self::new() }
     }
 
     /// Addresses for a body and its slots.
@@ -163,10 +195,10 @@ pub unsafe fn promote(
     Ok(())
 }
 
-/// Gives a site one more target in its chain, and the chain itself if it has none.
+/// Opens a target of the site's chain; where it has none, it is added. Returns whether code was written.
 ///
 /// # Errors
-/// Why it was not. The site goes on as before.
+/// Why it was not. The site goes on as before. [`Refusal::Full`] when the chain cannot grow any more.
 ///
 /// # Safety
 /// The caller holds the runtime's lock. `site` is a row of the record's cell.
@@ -177,50 +209,131 @@ pub unsafe fn extend(
     target: u64,
     arena: &mut Arena,
     bodies: &mut Bodies,
-) -> Result<(), Refusal> {
+) -> Result<bool, Refusal> {
+    // SAFETY: the caller's promise.
+    let written = unsafe { find_link(record, target) };
+    let (chain, link) = match written {
+        Some(place) => place,
+        // SAFETY: likewise.
+        None => unsafe { add_link(image, site, record, target, arena, bodies)? },
+    };
+    // From the end to the start, so that nobody is led to what is not open yet. Release: each pairs with the load
+    // of the compare or test that it opens.
+    // SAFETY: chains are only touched under the runtime's lock, which the caller holds.
+    unsafe { chain.as_ref() }.slot(link).store(target, Ordering::Release);
+    // SAFETY: likewise.
+    for body in unsafe { chain_of(record) }.take_while(|&body| body != chain) {
+        // SAFETY: likewise. The body has a next one, whose jump was written before it was linked.
+        unsafe { body.as_ref() }.flag().store(FLAG_NEXT, Ordering::Release);
+    }
+    record.chain_open.store(true, Ordering::Relaxed);
+    record.cell().gate.fetch_or(GATE_CHAIN, Ordering::Release);
+    Ok(written.is_none())
+}
+
+/// Closes every branch of a site: all its calls take the slow path. Whoever has passed a compare still holds the
+/// target that the branch behind it leads to.
+///
+/// # Safety
+/// The caller holds the runtime's lock.
+pub unsafe fn close(record: &Record) {
+    let cell = record.cell();
+    cell.hot.store(NEVER, Ordering::Release);
+    cell.gate.fetch_and(!GATE_CHAIN, Ordering::Release);
+    record.inline_open.store(false, Ordering::Relaxed);
+    record.chain_open.store(false, Ordering::Relaxed);
+    // SAFETY: the caller's promise.
+    for body in unsafe { chain_of(record) } {
+        // SAFETY: likewise.
+        let body = unsafe { body.as_ref() };
+        (0..LINKS).for_each(|link| body.slot(link).store(NEVER, Ordering::Release));
+        body.flag().store(0, Ordering::Release);
+    }
+}
+
+/// The bodies of a site's chain.
+///
+/// # Safety
+/// The caller holds the runtime's lock for as long as the iterator lives.
+unsafe fn chain_of(record: &Record) -> impl Iterator<Item = NonNull<Chain>> {
+    let first = NonNull::new(record.chain.load(Ordering::Relaxed));
+    // SAFETY: bodies are never freed, and only touched under the lock.
+    core::iter::successors(first, |body| unsafe { body.as_ref() }.next)
+}
+
+/// The link that leads to `target`.
+///
+/// # Safety
+/// The caller holds the runtime's lock.
+unsafe fn find_link(record: &Record, target: u64) -> Option<(NonNull<Chain>, usize)> {
+    // SAFETY: the caller's promise.
+    unsafe { chain_of(record) }.find_map(|body| {
+        // SAFETY: likewise.
+        let chain = unsafe { body.as_ref() };
+        let link = chain.targets[..chain.used].iter().position(|&known| known == target)?;
+        Some((body, link))
+    })
+}
+
+/// Writes a link to `target`, closed, behind the links that there are.
+///
+/// # Safety
+/// As for [`extend`]; no link leads to `target` yet.
+unsafe fn add_link(
+    image: &Image,
+    site: &Site,
+    record: &Record,
+    target: u64,
+    arena: &mut Arena,
+    bodies: &mut Bodies,
+) -> Result<(NonNull<Chain>, usize), Refusal> {
     image.check(site)?;
     let mut writer = System::open_code()?;
-    let old = NonNull::new(record.chain.load(Ordering::Relaxed));
-    let mut chain = match old {
+    // SAFETY: the caller holds the lock.
+    let length = unsafe { chain_of(record) }.count();
+    // SAFETY: likewise.
+    let last = unsafe { chain_of(record) }.last();
+    // SAFETY: likewise.
+    let room = last.filter(|last| unsafe { last.as_ref() }.used < LINKS);
+    let mut chain = match room {
         Some(chain) => chain,
+        None if length == LONGEST_CHAIN => return Err(Refusal::Full),
         None => {
             let (body, slots) = bodies.take(image)?;
             let chain: NonNull<Chain> = arena.take().ok_or(Refusal::Memory)?;
             // SAFETY: the arena just gave this memory to nobody else.
-            unsafe { chain.write(Chain { body, slots, used: 0 }) };
+            unsafe { chain.write(Chain { body, slots, targets: [0; LINKS], used: 0, next: None }) };
             // SAFETY: as above; nothing refers to the body yet, so no thread can execute it.
             unsafe { write_body(&mut writer, chain.as_ref(), site.stub_hot())? };
             chain
         }
     };
     // SAFETY: chains are only touched under the runtime's lock, which the caller holds.
-    let chain = unsafe { chain.as_mut() };
-    if chain.used == LINKS {
-        return Err(Refusal::Memory);
-    }
+    let body = unsafe { chain.as_mut() };
+    let link = body.used;
     // SAFETY: the link's slot is NEVER, and was from the start.
-    unsafe { write_branch(&mut writer, chain.jump(chain.used), site.stub_hot(), target)? };
-    if old.is_none() {
-        // SAFETY: the jump stands behind the gate's chain bit, which is set below for the first time.
-        unsafe {
-            write_branch(
-                &mut writer,
-                site.stub_cold() + STUB_CHAIN_JUMP,
-                site.stub_hot(),
-                chain.body as u64,
-            )?;
-        }
+    unsafe { write_branch(&mut writer, body.jump(link), site.stub_hot(), target)? };
+    if room.is_none() {
+        // The branch that leads to the new body: the stub's, or the one at the end of the last body.
+        let jump = match last {
+            None => site.stub_cold() + STUB_CHAIN_JUMP,
+            // SAFETY: as above.
+            Some(last) => unsafe { last.as_ref() }.body + NEXT_JUMP,
+        };
+        // SAFETY: the jump stands behind a flag that has not been set so far: it is set when this body is linked.
+        unsafe { write_branch(&mut writer, jump, site.stub_hot(), body.body as u64)? };
     }
     System::sync_cores()?;
-    // Release: pairs with the load of the link's compare.
-    chain.slot(chain.used).store(target, Ordering::Release);
-    chain.used += 1;
-    record.chain.store(chain, Ordering::Relaxed);
-    // SAFETY: a record's cell outlives it.
-    let cell = unsafe { &*record.cell.load(Ordering::Relaxed) };
-    // Release: pairs with the load of the stub's gate test.
-    cell.gate.fetch_or(GATE_CHAIN, Ordering::Release);
-    Ok(())
+    body.targets[link] = target;
+    body.used += 1;
+    if room.is_none() {
+        match last {
+            None => record.chain.store(chain.as_ptr(), Ordering::Relaxed),
+            // SAFETY: as above.
+            Some(mut last) => unsafe { last.as_mut() }.next = Some(chain),
+        }
+    }
+    Ok((chain, link))
 }
 
 /// Whether a direct branch anywhere in `image`, or in a chain near it, can reach `target`.
@@ -232,7 +345,8 @@ pub fn reaches(image: &Image, target: u64) -> bool {
     target.abs_diff(start) < reach && target.abs_diff(end) < reach
 }
 
-/// Writes the links, all of them to the slow path, and the jump behind them; and the slots, all NEVER.
+/// Writes the links and the jump to the next body, all of them to the slow path, and the jump there behind them;
+/// and the slots, all NEVER, and the flag.
 ///
 /// # Safety
 /// Nobody can execute the body.
@@ -256,9 +370,15 @@ unsafe fn write_body(
         put(&[JMP]);
         put(&displacement(chain.jump(link) + BRANCH_SIZE, slow)?.to_le_bytes());
     }
-    let end = chain.body + LINKS * LINK_SIZE;
+    // testb $FLAG_NEXT, flag(%rip); je over the jump; jmp: as in the stub.
+    chain.flag().store(0, Ordering::Relaxed);
+    put(&GATE_TEST_OPCODE);
+    put(&displacement(chain.body + NEXT_GATE + 7, chain.slots + LINKS * 8)?.to_le_bytes());
+    put(&[FLAG_NEXT as u8]);
+    put(&CHAIN_TAIL[..3]);
+    put(&displacement(chain.body + NEXT_JUMP + BRANCH_SIZE, slow)?.to_le_bytes());
     put(&[JMP]);
-    put(&displacement(end + BRANCH_SIZE, slow)?.to_le_bytes());
+    put(&displacement(chain.body + BODY_SIZE, slow)?.to_le_bytes());
     // SAFETY: the caller's promise.
     unsafe { writer.write(chain.body, &code) }
 }

@@ -1,7 +1,7 @@
 //! What follows from a site's counts. Nothing here touches code or memory.
 
-/// Targets that a site can tell apart.
-pub const WAYS: usize = 8;
+/// Targets that a site can tell apart, and that it compares with at a time.
+pub const WAYS: usize = 16;
 
 /// Slow calls with one target after which a site that is learning is decided. Deciding costs a few
 /// microseconds, about as much as a thousand retpolines; a site that is called less often would not earn it.
@@ -9,6 +9,32 @@ pub const LEARN_LIMIT: i32 = 64;
 
 /// Slow calls with one target after which a promoted site is looked at again.
 pub const MISS_LIMIT: i32 = 1024;
+
+/// Slow calls that a site lets pass uncounted before it learns anew: the first time, and doubled from time to
+/// time by [`Pace::rest`]. Learning is then a hundredth of what the calls cost anyway.
+const REST: i32 = 1 << 16;
+
+/// How often a rest is doubled at most.
+const LONGEST_REST: u8 = 14;
+
+/// A rest that took this many ticks of the processor's clock, about a second, was no burden: the next one is
+/// short again.
+const LONG_AGO: u64 = 1 << 32;
+
+/// What a compare costs every call that comes to it, as a share of what it saves the calls that it catches: a
+/// twentieth of a retpoline (measured by `ci/bench targets`). A target that is not this share of the calls that
+/// come so far is not worth its compare.
+const WORTH: u64 = 20;
+
+/// Promotions between two rests. A site that wants more of them changes its targets faster than it is worth
+/// following.
+const PROMOTIONS: u8 = 4;
+
+/// A rest that never ends, or as good as.
+pub const FOR_EVER: i32 = i32::MAX;
+
+/// Calls after which a decision is tried again that could not be made because another thread was at work.
+pub const RETRY: i32 = 1024;
 
 /// As [`LEARN_LIMIT`] where nothing is promoted and every call is to be counted.
 pub const COUNT_LIMIT: i32 = 1 << 20;
@@ -77,9 +103,16 @@ pub enum Refusal {
     Memory = 8,
     /// The process forked while the site was being patched.
     Fork = 9,
+    /// The chain cannot take further targets.
+    Full = 10,
 }
 
 impl Refusal {
+    /// Whether the site is given up. Other targets may be within reach; the code will not change.
+    pub const fn is_final(self) -> bool {
+        !matches!(self, Self::None | Self::OutOfReach | Self::Full)
+    }
+
     /// Text in statistics; empty for none.
     pub const fn explain(self) -> &'static str {
         match self {
@@ -93,6 +126,7 @@ impl Refusal {
             Self::Sync => "membarrier SYNC_CORE is not available",
             Self::Memory => "no memory",
             Self::Fork => "process forked while the site was patched",
+            Self::Full => "more targets in turn than a chain can take",
         }
     }
 
@@ -108,6 +142,7 @@ impl Refusal {
             7 => Self::Sync,
             8 => Self::Memory,
             9 => Self::Fork,
+            10 => Self::Full,
             _ => Self::None,
         }
     }
@@ -145,6 +180,34 @@ pub enum Decision {
     },
 }
 
+/// How often a site was decided lately.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// Promotions since the site last learned anew.
+    pub promotions: u8,
+    /// Rests that followed each other closely.
+    pub rests: u8,
+    /// Processor's clock when the last rest began.
+    pub rested_at: u64,
+}
+
+impl Pace {
+    /// Another promotion. Returns false when there were too many: the site has to rest.
+    pub fn promote(&mut self) -> bool {
+        self.promotions = self.promotions.saturating_add(1);
+        self.promotions <= PROMOTIONS
+    }
+
+    /// Begins a rest, at `now` on the processor's clock; returns its length in slow calls. Rests that follow each
+    /// other closely double, so that a site whose targets change all the time is hardly ever looked at.
+    pub fn rest(&mut self, now: u64) -> i32 {
+        let closely = now.wrapping_sub(self.rested_at) < LONG_AGO;
+        self.rests = if closely && self.rested_at != 0 { (self.rests + 1).min(LONGEST_REST) } else { 0 };
+        self.rested_at = now;
+        REST << self.rests
+    }
+}
+
 /// Decides on a site.
 ///
 /// `seen` are the targets that fit into the record, `others` the calls with targets that did not.
@@ -162,8 +225,7 @@ pub fn decide(seen: &[Seen], others: u64) -> Decision {
     }
     hottest.sort_unstable_by_key(|target| core::cmp::Reverse(target.map_or(0, |target| target.calls)));
     for target in hottest.iter().flatten() {
-        // A target seen once in a hundred calls is not worth a compare in front of all that come after it.
-        if target.reachable && !target.placed && target.calls * 100 > total {
+        if target.reachable && !target.placed && target.calls * WORTH >= total - gained {
             ways[count] = target.way;
             count += 1;
             gained += target.calls;
@@ -203,13 +265,13 @@ mod tests {
 
     #[test]
     fn targets_are_ordered_by_heat_and_rare_ones_left_out() {
-        assert_eq!(promoted(decide(&[seen(0, 30), seen(1, 64), seen(2, 1)], 10)), [1, 0]);
+        assert_eq!(promoted(decide(&[seen(0, 30), seen(1, 64), seen(2, 1)], 30)), [1, 0]);
     }
 
     #[test]
     fn too_many_targets_are_megamorphic() {
-        let eight: std::vec::Vec<Seen> = (0..WAYS).map(|way| seen(way, 5)).collect();
-        assert_eq!(decide(&eight, 1000), Decision::Quiet { because: Refusal::None });
+        let many: std::vec::Vec<Seen> = (0..WAYS).map(|way| seen(way, 5)).collect();
+        assert_eq!(decide(&many, 1000), Decision::Quiet { because: Refusal::None });
     }
 
     #[test]
@@ -217,6 +279,34 @@ mod tests {
         let far = Seen { reachable: false, ..seen(0, 64) };
         assert_eq!(decide(&[far], 0), Decision::Quiet { because: Refusal::OutOfReach });
         assert_eq!(promoted(decide(&[far, seen(1, 60)], 0)), [1]);
+    }
+
+    #[test]
+    fn a_crowd_of_equal_targets_is_not_compared_with() {
+        let crowd = |calls| -> std::vec::Vec<Seen> { (0..WAYS).map(|way| seen(way, calls)).collect() };
+        assert_eq!(promoted(decide(&crowd(10), 0)).len(), WAYS);
+        // As many again found no way free.
+        assert_eq!(decide(&crowd(10), 160), Decision::Quiet { because: Refusal::None });
+    }
+
+    #[test]
+    fn rests_double_only_when_they_follow_each_other_closely() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.rest(1), REST);
+        assert_eq!((pace.rest(2), pace.rest(3)), (REST << 1, REST << 2));
+        assert_eq!(pace.rest(3 + LONG_AGO), REST);
+        for now in 10..100 {
+            assert!(pace.rest(LONG_AGO + now) > 0);
+        }
+        assert_eq!(pace.rest(LONG_AGO + 100), REST << LONGEST_REST);
+    }
+
+    #[test]
+    fn a_site_that_keeps_changing_has_to_rest() {
+        let mut pace = Pace::default();
+        assert!((0..PROMOTIONS).all(|_| pace.promote()));
+        assert!(!pace.promote());
+        assert!((0..300).all(|_| !pace.promote()));
     }
 
     #[test]

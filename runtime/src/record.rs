@@ -4,15 +4,18 @@
 //! compared with at every call before it is used.
 
 use crate::layout::Cell;
-use crate::policy::{Refusal, State, WAYS};
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU64, Ordering};
+use crate::policy::{Pace, Refusal, State, WAYS};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU16, AtomicU64, Ordering};
 
 /// Alignment of records. The lowest bits of a record's address are free for the gate's flags, and no two
 /// sites share a cache line.
 pub const ALIGN: usize = 256;
 
 /// Offset of [`Record::counts`], for the slow path.
-pub const COUNTS: usize = 64;
+pub const COUNTS: usize = WAYS * 8;
+
+/// Offset of [`Record::rest`], for the slow path.
+pub const REST: usize = COUNTS + (WAYS + 1) * 4;
 
 /// The learning record of a site that has run. Zeroed memory is a valid one.
 #[repr(C, align(256))]
@@ -22,38 +25,51 @@ pub struct Record {
     pub targets: [AtomicU64; WAYS],
     /// Calls seen with each, counted up from minus the limit; the last is for targets that found no way free.
     pub counts: [AtomicI32; WAYS + 1],
+    /// Slow calls that a site which does not count lets pass before it asks for a decision.
+    pub rest: AtomicI32,
     /// Limit that the counts started from.
     pub limit: AtomicI32,
     /// [`State`].
     pub state: AtomicU8,
     /// [`Refusal`].
     pub refusal: AtomicU8,
-    /// Ways that have a direct branch, a bit for each.
-    pub placed: AtomicU8,
+    /// Ways whose direct branch is open, a bit for each.
+    pub placed: AtomicU16,
     /// [`State`] to go back to when the site is turned on again.
     pub resume: AtomicU8,
     /// The slow path does not count any more, by the policy's decision.
     pub silent: AtomicBool,
+    /// The chain is open.
+    pub chain_open: AtomicBool,
+    /// [`Pace::promotions`].
+    pub promotions: AtomicU8,
+    /// [`Pace::rests`].
+    pub rests: AtomicU8,
+    /// [`Pace::rested_at`].
+    pub rested_at: AtomicU64,
     /// Calls harvested from `counts` since the record was made.
     pub totals: [AtomicU64; WAYS + 1],
     /// Calls counted while learning.
     pub learned_calls: AtomicU64,
     /// Calls counted since the site was promoted.
     pub misses: AtomicU64,
-    /// Target of the inline branch, 0 before there is one.
+    /// Target that the inline branch was written for, 0 before it was.
     pub inline: AtomicU64,
+    /// The inline branch is open.
+    pub inline_open: AtomicBool,
     /// The site's cell.
     pub cell: AtomicPtr<Cell>,
     /// The record made before this one.
     pub next: AtomicPtr<Record>,
-    /// Further targets: the chain's slots and how many are in use.
+    /// Further targets: the first body of the chain.
     pub chain: AtomicPtr<crate::patch::Chain>,
 }
 
 const _: () = {
     assert!(core::mem::offset_of!(Record, targets) == 0);
     assert!(core::mem::offset_of!(Record, counts) == COUNTS);
-    assert!(align_of::<Record>() == ALIGN && size_of::<Record>() == ALIGN);
+    assert!(core::mem::offset_of!(Record, rest) == REST);
+    assert!(align_of::<Record>() == ALIGN && size_of::<Record>() == 2 * ALIGN);
 };
 
 impl Record {
@@ -73,6 +89,42 @@ impl Record {
         for count in &self.counts {
             count.store(-limit, Ordering::Relaxed);
         }
+    }
+
+    /// The record's cell.
+    pub fn cell(&self) -> &Cell {
+        // SAFETY: the cell was there when the record was made for it, and outlives it.
+        unsafe { &*self.cell.load(Ordering::Relaxed) }
+    }
+
+    /// How often the site was decided lately.
+    pub fn pace(&self) -> Pace {
+        Pace {
+            promotions: self.promotions.load(Ordering::Relaxed),
+            rests: self.rests.load(Ordering::Relaxed),
+            rested_at: self.rested_at.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Remembers how often the site was decided.
+    pub fn set_pace(&self, pace: Pace) {
+        self.promotions.store(pace.promotions, Ordering::Relaxed);
+        self.rests.store(pace.rests, Ordering::Relaxed);
+        self.rested_at.store(pace.rested_at, Ordering::Relaxed);
+    }
+
+    /// Forgets which targets were seen; their calls stay in the sum. The site is learning again.
+    pub fn forget(&self, limit: i32) {
+        self.harvest();
+        for (target, total) in self.targets.iter().zip(&self.totals) {
+            target.store(0, Ordering::Relaxed);
+            self.totals[WAYS].fetch_add(total.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+        }
+        self.placed.store(0, Ordering::Relaxed);
+        self.silent.store(false, Ordering::Relaxed);
+        self.refusal.store(Refusal::None as u8, Ordering::Relaxed);
+        self.state.store(State::Learning as u8, Ordering::Relaxed);
+        self.arm(limit);
     }
 
     /// Takes the counts: adds them to the totals, arms the record with the same limit, and returns them.

@@ -1,12 +1,14 @@
 //! One runtime: the image it governs, the records of its sites, and what happens when a site's slow path has
 //! something to say.
 
-use crate::layout::{Cell, GATE_QUIET};
+use crate::layout::{Cell, GATE_QUIET, NEVER};
 use crate::memory::Arena;
 use crate::options::Mode;
 use crate::patch::{self, Bodies};
-use crate::policy::{self, COUNT_LIMIT, Decision, LEARN_LIMIT, MISS_LIMIT, Refusal, Seen, State, WAYS};
-use crate::port::user::Lock;
+use crate::policy::{
+    self, COUNT_LIMIT, Decision, FOR_EVER, LEARN_LIMIT, MISS_LIMIT, RETRY, Refusal, Seen, State, WAYS,
+};
+use crate::port::{Port, System, user::Lock};
 use crate::record::Record;
 use crate::site::{Image, Index, Site};
 use core::cell::UnsafeCell;
@@ -26,6 +28,7 @@ pub struct Runtime {
     patching: AtomicPtr<Record>,
     patches: AtomicU64,
     failures: AtomicU64,
+    relearns: AtomicU64,
 }
 
 /// What only the holder of the lock touches.
@@ -38,6 +41,11 @@ struct Guarded {
 impl Guarded {
     const fn new() -> Self {
         Self { index: Index::new(), arena: Arena::new(), bodies: Bodies::new() }
+    }
+
+    /// After a fork that caught another thread at work: what had been handed out may be in use.
+    const fn after_fork() -> Self {
+        Self { index: Index::new(), arena: Arena::after_fork(), bodies: Bodies::after_fork() }
     }
 }
 
@@ -58,6 +66,7 @@ impl Runtime {
             patching: AtomicPtr::new(core::ptr::null_mut()),
             patches: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            relearns: AtomicU64::new(0),
         }
     }
 
@@ -109,6 +118,11 @@ impl Runtime {
         self.patches.load(Ordering::Relaxed)
     }
 
+    /// Times that a site forgot its targets and learned anew.
+    pub fn relearns(&self) -> u64 {
+        self.relearns.load(Ordering::Relaxed)
+    }
+
     /// Sites and targets that were refused so far.
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
@@ -142,15 +156,34 @@ impl Runtime {
         cell.gate.store(pointer as usize, Ordering::Release);
     }
 
-    /// Decides on a site, one of whose counts has reached its limit.
+    /// Decides on a site, one of whose counts has reached its limit, or whose rest is over.
     pub fn limit_reached(&self, record: &Record) {
         let guarded = self.lock();
-        let calls = record.harvest();
+        let resting = record.cell().gate.load(Ordering::Relaxed) & GATE_QUIET != 0;
+        if resting {
+            // Whatever follows: the next call must not come here again.
+            record.rest.store(RETRY, Ordering::Relaxed);
+        } else {
+            let calls = record.harvest();
+            if let (Some(mut guarded), Some(image)) = (guarded, self.image()) {
+                self.decide(guarded.get(), image, record, calls);
+            }
+            return;
+        }
+        if guarded.is_some() {
+            if self.mode() != Mode::On || record.state() == State::Off || record.refusal().is_final() {
+                record.rest.store(FOR_EVER, Ordering::Relaxed);
+            } else {
+                self.relearn(record);
+            }
+        }
+    }
+
+    fn decide(&self, guarded: &mut Guarded, image: &Image, record: &Record, calls: [u64; WAYS + 1]) {
         if self.mode() == Mode::Count || record.state() == State::Off || record.silent.load(Ordering::Relaxed)
         {
             return;
         }
-        let (Some(mut guarded), Some(image)) = (guarded, self.image()) else { return };
         let placed = record.placed.load(Ordering::Relaxed);
         let mut seen = [None; WAYS];
         for (way, place) in seen.iter_mut().enumerate() {
@@ -171,9 +204,16 @@ impl Runtime {
         match policy::decide(&seen[..known], calls[WAYS]) {
             Decision::Wait => {}
             Decision::Promote { ways, count } => {
+                let mut pace = record.pace();
+                let worth_it = pace.promote();
+                record.set_pace(pace);
+                if !worth_it {
+                    self.give_up(record);
+                    return;
+                }
                 // Relaxed: only read after a fork, by the one thread that there is then.
                 self.patching.store(core::ptr::from_ref(record).cast_mut(), Ordering::Relaxed);
-                self.promote(guarded.get(), image, record, &ways[..count]);
+                self.promote(guarded, image, record, &ways[..count]);
                 self.patching.store(core::ptr::null_mut(), Ordering::Relaxed);
             }
             Decision::Quiet { because } => self.silence(record, because),
@@ -181,28 +221,13 @@ impl Runtime {
     }
 
     fn promote(&self, guarded: &mut Guarded, image: &Image, record: &Record, ways: &[usize]) {
-        // SAFETY: a record's cell outlives it.
-        let cell = unsafe { &*record.cell.load(Ordering::Relaxed) };
-        let address = core::ptr::from_ref(cell) as usize;
-        let Guarded { index, arena, bodies } = guarded;
         for &way in ways {
+            // Read once: the slow path may write it meanwhile.
             let target = record.targets[way].load(Ordering::Relaxed);
-            let result = index.copies(image, address).and_then(|mut copies| {
-                if record.placed.load(Ordering::Relaxed) == 0 {
-                    // SAFETY: the lock is held; a call that succeeds marks the way as placed.
-                    return unsafe { patch::promote(image, copies, cell, target) };
-                }
-                let site = copies.next().ok_or(Refusal::Table)?;
-                // SAFETY: the lock is held.
-                unsafe { patch::extend(image, &site, record, target, arena, bodies) }
-            });
-            match result {
-                Ok(()) => {
-                    self.patches.fetch_add(1, Ordering::Relaxed);
+            match self.place(guarded, image, record, target) {
+                Ok(written) => {
+                    self.patches.fetch_add(written.into(), Ordering::Relaxed);
                     let placed = record.placed.fetch_or(1 << way, Ordering::Relaxed);
-                    if placed == 0 {
-                        record.inline.store(target, Ordering::Relaxed);
-                    }
                     let state = if placed == 0 { State::Monomorphic } else { State::Polymorphic };
                     record.state.store(state as u8, Ordering::Relaxed);
                 }
@@ -215,7 +240,59 @@ impl Runtime {
         record.arm(MISS_LIMIT);
     }
 
-    /// Stops counting: the site keeps the targets that it has.
+    /// Opens a branch to `target`, the inline branch if it leads there or is still free. Returns whether code was
+    /// written.
+    fn place(
+        &self,
+        guarded: &mut Guarded,
+        image: &Image,
+        record: &Record,
+        target: u64,
+    ) -> Result<bool, Refusal> {
+        let cell = record.cell();
+        let inline = record.inline.load(Ordering::Relaxed);
+        let Guarded { index, arena, bodies } = guarded;
+        if inline == target && inline != 0 {
+            // Release: pairs with the load of the site's compare. The branch was written for this target.
+            cell.hot.store(target, Ordering::Release);
+            record.inline_open.store(true, Ordering::Relaxed);
+            return Ok(false);
+        }
+        let mut copies = index.copies(image, core::ptr::from_ref(cell) as usize)?;
+        if inline != 0 {
+            let site = copies.next().ok_or(Refusal::Table)?;
+            // SAFETY: the lock is held.
+            return unsafe { patch::extend(image, &site, record, target, arena, bodies) };
+        }
+        debug_assert_eq!(cell.hot.load(Ordering::Relaxed), NEVER);
+        // SAFETY: the lock is held; a call that succeeds is remembered in `inline`, and one that fails for any
+        // reason but the reach, which writes nothing, is the last one: the refusal is final.
+        unsafe { patch::promote(image, copies, cell, target)? };
+        record.inline.store(target, Ordering::Relaxed);
+        record.inline_open.store(true, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    /// Closes the site's branches and starts to learn. The caller holds the lock.
+    fn relearn(&self, record: &Record) {
+        // SAFETY: the lock is held.
+        unsafe { patch::close(record) };
+        record.forget(LEARN_LIMIT);
+        record.promotions.store(0, Ordering::Relaxed);
+        record.cell().gate.fetch_and(!GATE_QUIET, Ordering::Relaxed);
+        self.relearns.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Closes the site's branches for the length of a rest: its targets change too fast.
+    fn give_up(&self, record: &Record) {
+        // SAFETY: the lock is held.
+        unsafe { patch::close(record) };
+        record.placed.store(0, Ordering::Relaxed);
+        self.silence(record, Refusal::None);
+    }
+
+    /// Stops counting, until the site learns anew; for ever, where the refusal is final. Until then the site keeps
+    /// the branches that are open.
     fn silence(&self, record: &Record, because: Refusal) {
         if because != Refusal::None {
             self.failures.fetch_add(1, Ordering::Relaxed);
@@ -225,9 +302,11 @@ impl Runtime {
         if record.placed.load(Ordering::Relaxed) == 0 {
             record.state.store(State::Megamorphic as u8, Ordering::Relaxed);
         }
-        // SAFETY: a record's cell outlives it.
-        let cell = unsafe { &*record.cell.load(Ordering::Relaxed) };
-        cell.gate.fetch_or(GATE_QUIET, Ordering::Relaxed);
+        let mut pace = record.pace();
+        let rest = if because.is_final() { FOR_EVER } else { pace.rest(System::ticks()) };
+        record.set_pace(pace);
+        record.rest.store(rest, Ordering::Relaxed);
+        record.cell().gate.fetch_or(GATE_QUIET, Ordering::Relaxed);
     }
 
     /// Whether the lock exists.
@@ -246,7 +325,7 @@ impl Runtime {
         if locked._guard.interrupted {
             // A fork caught another thread at work: what it did is forgotten rather than continued.
             // SAFETY: the lock is held. The old value is not dropped: it may be half done.
-            unsafe { core::ptr::write(locked.get(), Guarded::new()) };
+            unsafe { core::ptr::write(locked.get(), Guarded::after_fork()) };
             let record = self.patching.swap(core::ptr::null_mut(), Ordering::Relaxed);
             // SAFETY: records are never freed.
             if let Some(record) = unsafe { record.as_ref() } {

@@ -214,7 +214,7 @@ fn report(runtime: &Runtime, image: &Image, out: &mut Out) {
     field(out, "learning", count(State::Learning));
     field(out, "off", count(State::Off));
     field(out, "patches", runtime.patches());
-    field(out, "relearns", 0);
+    field(out, "relearns", runtime.relearns());
     field(out, "learned_calls", learned);
     field(out, "misses", missed);
     field(out, "failures", runtime.failures());
@@ -257,8 +257,7 @@ fn one_site(image: &Image, symbols: &Symbols, record: &Record, out: &mut Out) {
         first = false;
     }
     let (_, missed) = learned_and_missed(record);
-    // SAFETY: a record's cell outlives it.
-    let gate = unsafe { &*record.cell.load(Ordering::Relaxed) }.gate.load(Ordering::Relaxed);
+    let gate = record.cell().gate.load(Ordering::Relaxed);
     out.text("],\"misses\":").number(missed);
     out.text(",\"calls\":").number(calls.iter().sum());
     out.text(",\"counting\":").text(if gate & crate::layout::GATE_QUIET == 0 { "true" } else { "false" });

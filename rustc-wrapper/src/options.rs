@@ -8,6 +8,7 @@ use std::{
     fmt::Write,
     os::unix::ffi::OsStrExt,
     path::PathBuf,
+    process::Command,
 };
 
 /// Start of every option of ours on a compiler's command line.
@@ -45,6 +46,13 @@ pub const TABLE: &[Spec] = &[
             Some("stub") => options.form.insert(Form::Stub) == &Form::Stub,
             _ => false,
         },
+    },
+    Spec {
+        name: "ignorelist",
+        variable: Some("RELPOLINE_IGNORELIST"),
+        value: "FILE",
+        help: "functions and files whose calls stay retpolines, as lines 'fun:NAME' and 'src:PATH' (with *)",
+        set: |options, value| set_path(&mut options.ignorelist, value),
     },
     Spec {
         name: "home",
@@ -145,6 +153,8 @@ pub struct Options {
     pub disable: bool,
     /// Form of the call sites, where it was chosen.
     pub form: Option<Form>,
+    /// Functions and files that are left alone.
+    pub ignorelist: Option<PathBuf>,
     /// Where plugin and runtime are.
     pub home: Option<PathBuf>,
     /// The plugin.
@@ -203,6 +213,16 @@ impl Spec {
 }
 
 impl Options {
+    /// Has the compiler that `command` runs see what the plugin is asked for.
+    pub fn pass_on(&self, command: &mut Command) {
+        if let Some(form) = self.form {
+            command.env("RELPOLINE_FORM", form.name());
+        }
+        if let Some(list) = &self.ignorelist {
+            command.env("RELPOLINE_IGNORELIST", list);
+        }
+    }
+
     /// From the variables of the environment. An empty variable counts as absent.
     pub fn from_environment() -> Result<Self, OptionError> {
         Self::from_variables(|name| env::var_os(name))

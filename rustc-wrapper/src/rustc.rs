@@ -142,7 +142,8 @@ fn describe(command: &mut Command, rustc: &Path, options: &Options) -> Result<Ex
         version.check(rustc)?;
     }
     let parts = [locate::find(Part::Plugin, options)?, locate::find(Part::Runtime, options)?];
-    let identity = Identity::of(&[&parts[0], &parts[1]])?;
+    let files: Vec<&Path> = parts.iter().chain(&options.ignorelist).map(PathBuf::as_path).collect();
+    let identity = Identity::of(&files)?;
     let form = options.form.map_or(String::new(), |form| format!(" form={}", form.name()));
     out.write_all(&output.stdout)?;
     writeln!(out, "relpoline: {VERSION} {identity}{form}")?;
@@ -177,9 +178,7 @@ fn compile(
     if support == Support::Full {
         command.arg(runtime_flag(&locate::find(Part::Runtime, options)?));
     }
-    if let Some(form) = options.form {
-        command.env("RELPOLINE_FORM", form.name());
-    }
+    options.pass_on(command);
     if !version.takes_unstable_options() && env::var_os("RUSTC_BOOTSTRAP").is_none() {
         command.env("RUSTC_BOOTSTRAP", "1");
         // The permission is for our option alone: build scripts that try whether unstable features work
@@ -195,7 +194,8 @@ pub fn plugin_flags(plugin: &Path, options: &Options) -> Result<[OsString; 3]> {
     load.push(plugin);
     // The last one makes cargo, which sees it in RUSTFLAGS, and the incremental compiler, which compares the
     // options that it tracks, start anew when the plugin's content changes, or what it is asked for.
-    let identity = Identity::of(&[plugin])?;
+    let files: Vec<&Path> = [plugin].into_iter().chain(options.ignorelist.as_deref()).collect();
+    let identity = Identity::of(&files)?;
     let form = options.form.map_or(String::new(), |form| format!("-{}", form.name()));
     Ok([load, "--cfg=relpoline".into(), format!("-Cmetadata=relpoline-{identity}{form}").into()])
 }

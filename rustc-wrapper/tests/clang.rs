@@ -204,6 +204,10 @@ fn options_and_variables() {
     files.run_with(with_variable, "-O2 -c a.c --relpoline-form=inline").in_silence();
     assert_eq!(files.sites("a.o"), [("inline".into(), "dispatch".into())]);
 
+    files.write("list", "fun:disp*");
+    files.run(CLANG, "-O2 -c a.c --relpoline-ignorelist=list").in_silence();
+    assert_eq!(files.sites("a.o"), []);
+
     let mut disabled = command(CLANG);
     disabled.env("RELPOLINE_DISABLE", "1").env("RELPOLINE_HOME", "/nowhere");
     files.run_with(disabled, "-O2 a.c -o a").in_silence();

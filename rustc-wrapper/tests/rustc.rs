@@ -77,6 +77,11 @@ fn its_description_has_one_more_line_that_changes_with_the_plugin() {
     assert_eq!(before.strip_prefix(&plain).unwrap().split(' ').next(), Some("relpoline:"));
     assert_eq!(describe("rustc -vV"), before);
     assert_ne!(describe("rustc -vV --relpoline-form=stub"), before);
+    files.write("list", "fun:main");
+    let listed = describe("rustc -vV --relpoline-ignorelist=list");
+    assert_ne!(listed, before);
+    files.write("list", "fun:other");
+    assert_ne!(describe("rustc -vV --relpoline-ignorelist=list"), listed);
     for part in ["librelpoline_pass.so", "librelpoline_rt.a"] {
         let old = describe("-vV");
         fs::write(files.path(part), [fs::read(files.path(part)).unwrap(), vec![0]].concat()).unwrap();

@@ -37,6 +37,34 @@ fn forked_children_go_their_own_way() {
 }
 
 #[test]
+fn children_forked_behind_the_runtimes_back_go_their_own_way() {
+    attack("forks.c", &["bare"], 200);
+}
+
+#[test]
+fn targets_that_change_are_followed_with_every_link_opened_and_closed_again() {
+    attack("phases.c", &["change", "1", "100000", "64"], 20);
+    attack("phases.c", &["change", "1", "100000", "6"], 6);
+    attack("phases.c", &["change", "8", "20000", "64"], 10);
+    attack("phases.c", &["change", "8", "20000", "6"], 3);
+}
+
+#[test]
+fn a_site_that_settles_after_it_had_too_many_targets_is_promoted() {
+    for variant in VARIANTS {
+        let program = Program::build("phases.c", variant).unwrap();
+        let run = program.run(&["settle", "1", "40000", "64"]).unwrap();
+        assert_eq!(run.stdout(), "ok\n", "{variant:?}");
+        assert!(run.total("relearns") >= 2, "{variant:?}: {}", run.stats["totals"]);
+        let site = &run.stats["sites"][0];
+        assert_eq!(site["function"], "settling", "{variant:?}: {site}");
+        assert_eq!(site["state"], "monomorphic", "{variant:?}: {site}");
+        let target = &site["targets"][0];
+        assert!(target["function"] == "target_05" && target["patched"] == true, "{variant:?}: {site}");
+    }
+}
+
+#[test]
 fn every_argument_register_survives_the_slow_path() {
     attack("registers.c", &[], 2);
 }

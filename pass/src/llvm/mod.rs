@@ -3,9 +3,11 @@
 #![allow(clippy::undocumented_unsafe_blocks)] // one promise for the whole folder, stated above
 
 mod call;
+mod ignore;
 pub mod raw;
 
 pub use call::{Call, CallConv, Callee};
+pub use ignore::IgnoreList;
 
 /// Types of LLVM's C interface that appear in signatures.
 pub mod sys {
@@ -75,8 +77,24 @@ impl Module {
 
     /// Reports a warning through LLVM's diagnostics.
     pub fn warn(&self, message: &str) {
+        self.diagnose(false, message);
+    }
+
+    /// Reports an error through LLVM's diagnostics: the compiler fails.
+    pub fn error(&self, message: &str) {
+        self.diagnose(true, message);
+    }
+
+    fn diagnose(&self, error: bool, message: &str) {
         let message = c_string(message);
-        unsafe { raw::relpoline_shim_warn(self.raw(), message.as_ptr()) };
+        unsafe { raw::relpoline_shim_diagnose(self.raw(), error, message.as_ptr()) };
+    }
+
+    /// Path of the source file, as the compiler was given it.
+    pub fn source_file(&self) -> String {
+        let mut length = 0;
+        let path = unsafe { LLVMGetSourceFileName(self.raw(), &mut length) };
+        String::from_utf8_lossy(unsafe { std::slice::from_raw_parts(path.cast::<u8>(), length) }).into_owned()
     }
 
     /// Removes a module flag.

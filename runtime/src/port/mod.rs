@@ -34,6 +34,9 @@ pub trait Port {
     /// can be executed and is written with a [`CodeWriter`] alone; it is filled with traps.
     fn map_code(image: core::ops::Range<usize>, code: usize, data: usize) -> Option<NonNull<u8>>;
 
+    /// The processor's clock. Only differences are looked at, and roughly.
+    fn ticks() -> u64;
+
     /// Opens the code of this process for writing.
     ///
     /// # Errors

@@ -35,9 +35,7 @@ pub fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> Result<Exit
         return run_tool(tool, &clang, arguments.given);
     }
     let mut command = Command::new(&clang.path);
-    if let Some(form) = options.form {
-        command.env("RELPOLINE_FORM", form.name());
-    }
+    options.pass_on(&mut command);
     if options.disable {
         command.args(clang.mode).args(&arguments.given);
     } else {

@@ -55,6 +55,8 @@ pub enum Order {
     Random,
     /// Nine of ten calls go to the first target, the others to any of the rest.
     Skewed,
+    /// Each target for [`PHASE`] calls, then the next: by the time that a target has been learned it is over.
+    Phases,
 }
 
 impl Order {
@@ -64,6 +66,7 @@ impl Order {
             Self::RoundRobin => "round robin",
             Self::Random => "random",
             Self::Skewed => "90 % one target",
+            Self::Phases => "in phases",
         }
     }
 
@@ -73,11 +76,19 @@ impl Order {
             Self::RoundRobin => "round-robin",
             Self::Random => "random",
             Self::Skewed => "skewed",
+            Self::Phases => "phases",
         }
     }
 }
 
-/// A program with one call site and up to eight targets; how many, and their order, are arguments.
+/// Targets of the one-site program.
+const MOST_TARGETS: usize = 64;
+
+/// Calls with one target before [`Order::Phases`] changes it: the worst for a learner that asks for a thousand
+/// misses before it promotes another target.
+const PHASE: usize = 2048;
+
+/// A program with one call site and up to [`MOST_TARGETS`]; how many, and their order, are arguments.
 pub fn targets(calls: Calls) -> Sources {
     let call = match calls {
         Calls::Direct => "target_0(x)",
@@ -86,7 +97,7 @@ pub fn targets(calls: Calls) -> Sources {
     let callers = format!(
         r#"#include "targets.h"
 
-enum {{ LENGTH = 1 << 16 }};
+enum {{ LENGTH = {MOST_TARGETS} * {PHASE} }};
 static unsigned char order[LENGTH];
 
 // A generator of its own, so that every build calls in the same order.
@@ -102,6 +113,8 @@ void prepare(int targets, const char *name) {{
     for (int i = 0; i < LENGTH; i++) {{
         if (targets == 1)
             order[i] = 0;
+        else if (name[0] == 'p')
+            order[i] = i / {PHASE} % targets;
         else if (name[0] == 's')
             order[i] = next_random() % 10 ? 0 : 1 + next_random() % (targets - 1);
         else if (name[1] == 'a')
@@ -118,7 +131,7 @@ unsigned long run(unsigned long x, unsigned long calls) {{
 }}
 "#
     );
-    with_targets(8, ("callers.c".into(), callers))
+    with_targets(MOST_TARGETS, ("callers.c".into(), callers))
 }
 
 /// Adds the targets, and a `main` that warms up and prints nanoseconds a call, one line a batch.

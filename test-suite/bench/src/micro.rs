@@ -16,9 +16,9 @@ use crate::table::Table;
 const SITES: [usize; 5] = [64, 512, 1024, 2048, 4096];
 
 /// Numbers of targets.
-const TARGETS: [usize; 5] = [1, 2, 3, 4, 8];
+const TARGETS: [usize; 8] = [1, 2, 3, 4, 8, 16, 32, 64];
 
-const ORDERS: [Order; 3] = [Order::RoundRobin, Order::Random, Order::Skewed];
+const ORDERS: [Order; 4] = [Order::RoundRobin, Order::Random, Order::Skewed, Order::Phases];
 
 /// Calls of every site before times are taken: many times what learning needs.
 const WARM_CALLS: usize = 2000;

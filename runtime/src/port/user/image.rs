@@ -132,7 +132,7 @@ pub struct Symbols {
 impl Symbols {
     /// Maps the file of `image`. Where that is not possible, nothing has a name.
     pub fn of(image: &Image) -> Self {
-        let path = path_of(image.base);
+        let path = path_of(image.text.start);
         let file = path.and_then(|path| {
             // The line feed behind the path is one of our own bytes: it makes room for the NUL.
             super::sys::map_file(core::ffi::CStr::from_bytes_with_nul(path).ok()?)
@@ -195,7 +195,7 @@ impl Symbols {
 
 /// Name of the shared object that `image` is, or `None` for the executable.
 pub fn shared_object_name(image: &Image) -> Option<&'static [u8]> {
-    let path = path_of(image.base)?.strip_suffix(&[0])?;
+    let path = path_of(image.text.start)?.strip_suffix(&[0])?;
     let mut executable = [MaybeUninit::uninit(); 4096];
     if super::sys::read_link(c"/proc/self/exe", &mut executable)? == path {
         return None;

@@ -23,7 +23,7 @@ const TRIES: usize = 2048;
 const TRAP: u8 = 0xcc;
 
 /// Bytes of data that every image holds for the runtime's first records. They cost nothing until used.
-const RESERVED_DATA: usize = 64 * 1024;
+const RESERVED_DATA: usize = 128 * 1024;
 
 #[repr(align(4096))]
 struct Reserve(core::cell::UnsafeCell<[u8; RESERVED_DATA]>);
@@ -72,6 +72,11 @@ impl Port for User {
         // SAFETY: as above.
         unsafe { sys::unmap(start.as_ptr(), code + data) };
         None
+    }
+
+    fn ticks() -> u64 {
+        // SAFETY: part of x86-64.
+        unsafe { core::arch::x86_64::_rdtsc() }
     }
 
     fn open_code() -> Result<MemFile, Refusal> {

@@ -6,7 +6,7 @@
 
 use crate::layout::{CELL_GATE, Cell, GATE_QUIET};
 use crate::policy::WAYS;
-use crate::record::{ALIGN, COUNTS, Record};
+use crate::record::{ALIGN, COUNTS, REST, Record};
 use core::arch::global_asm;
 
 /// Components of the vector state: SSE, AVX, and AVX-512's three. The x87 state is not touched by the
@@ -27,7 +27,7 @@ __relpoline_slow:
     .cfi_adjust_cfa_offset 8
     mov {gate}(%r11), %rax
     test ${quiet}, %al
-    jnz 5f
+    jnz 18f
     and $-{align}, %rax
     jz 6f
     # rax: record
@@ -48,6 +48,12 @@ __relpoline_slow:
     .cfi_adjust_cfa_offset -8
     jmp __relpoline_retpoline_r10
     .cfi_adjust_cfa_offset 8
+18: # nothing is counted but the length of the rest
+    and $-{align}, %rax
+    jz 5b
+    subl $1, {rest}(%rax)
+    jns 5b
+    jmp 7f
 6:  # the site's first call
     cmpb $0, __relpoline_ready(%rip)
     je 5b
@@ -59,7 +65,7 @@ __relpoline_slow:
     mov %r11, %rdi
     xor %eax, %eax
     jmp 8f
-7:  # a count has reached its limit
+7:  # a count has reached its limit, or a rest is over
     .cfi_restore_state
     push %r10
     .cfi_adjust_cfa_offset 8
@@ -183,6 +189,7 @@ __relpoline_ready:
     align = const ALIGN,
     ways = const WAYS,
     counts = const COUNTS,
+    rest = const REST,
     vector_state = const VECTOR_STATE,
     first_call = sym first_call,
     limit_reached = sym limit_reached,

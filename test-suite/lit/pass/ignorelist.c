@@ -1,0 +1,31 @@
+// The calls of functions and files that the ignore-list names stay retpolines; a list that cannot be read, or is
+// not one, fails the compiler.
+
+// RUN: echo 'fun:ign*' > %t.fun
+// RUN: env RELPOLINE_IGNORELIST=%t.fun %clang -O2 -S %s -o - -Rpass-missed=relpoline 2>%t.remarks | %FileCheck %s
+// RUN: %FileCheck %s --check-prefix=REMARK --implicit-check-not=remark: --input-file=%t.remarks
+// RUN: printf '[other]\nfun:other\n[relpoline]\nsrc:*/ignorelist.c\n' > %t.src
+// RUN: env RELPOLINE_IGNORELIST=%t.src %clang -O2 -S %s -o - | %FileCheck %s --check-prefix=SOURCE
+// RUN: printf '[other]\nfun:*\n' > %t.section
+// RUN: env RELPOLINE_IGNORELIST=%t.section %clang -O2 -S %s -o - | %FileCheck %s --check-prefix=NONE
+// RUN: env RELPOLINE_IGNORELIST=%t.absent not %clang -O2 -c %s -o %t.o 2>&1 | %FileCheck %s --check-prefix=ABSENT
+// RUN: echo 'nonsense' > %t.wrong
+// RUN: env RELPOLINE_IGNORELIST=%t.wrong not %clang -O2 -c %s -o %t.o 2>&1 | %FileCheck %s --check-prefix=WRONG
+
+// CHECK-LABEL: {{^}}ignored:
+// CHECK-NOT:   cells
+// CHECK:       callq __llvm_retpoline_r11
+// CHECK:       .size ignored,
+// REMARK:      ignorelist.c:[[@LINE+1]]:{{[0-9]+}}: remark: indirect call kept as a retpoline: the ignore-list names its function or file [-Rpass-missed=relpoline]
+int ignored(int (*f)(int)) { return f(1) + 1; }
+
+// CHECK-LABEL: {{^}}other:
+// CHECK:       cmpq other.relpoline.cells(%rip), %r10
+// CHECK:       .size other,
+int other(int (*f)(int)) { return f(1) + 1; }
+
+// SOURCE-NOT: cells
+// NONE:       ignored.relpoline.cells
+// NONE:       other.relpoline.cells
+// ABSENT:     error: relpoline: RELPOLINE_IGNORELIST: {{.*}}absent{{.*}}No such file or directory (expected lines like 'fun:NAME' and 'src:PATH')
+// WRONG:      error: relpoline: RELPOLINE_IGNORELIST: {{.*}}malformed line 1: 'nonsense'
