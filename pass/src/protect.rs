@@ -8,12 +8,23 @@ const FEATURES: &str = "target-features";
 /// Indirect calls and jumps become retpolines when code is generated; jump tables become compares.
 const RETPOLINE: [&str; 2] = ["+retpoline-indirect-calls", "+retpoline-indirect-branches"];
 
+/// What replaces indirect branches by something else, and so would undo [`RETPOLINE`].
+const RIVAL: &str = "+lvi-cfi";
+
 /// Protects the functions of the module.
 pub fn protect(module: &Module, functions: &[Function]) {
     for function in functions {
         let old = function.string_attribute(FEATURES).unwrap_or_default();
         let mut features: Vec<&str> = old.split(',').filter(|feature| !feature.is_empty()).collect();
         let before = features.len();
+        if features.contains(&RIVAL) {
+            module.error(&format!(
+                "relpoline: function '{}' is compiled with -mlvi-cfi, which cannot be combined with retpolines; leave \
+                 one of the two out (RELPOLINE_DISABLE=1 leaves out relpolines)",
+                function.name()
+            ));
+            return;
+        }
         for feature in RETPOLINE {
             if !features.contains(&feature) {
                 features.push(feature);
