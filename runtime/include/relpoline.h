@@ -21,6 +21,15 @@ extern "C" {
  * started with mode=count. Threads may call the sites meanwhile. */
 int relpoline_set_mode(int on);
 
+/* The same for the call site at this address, as statistics and `relpoline sites` print it ("address"; in a
+ * position-independent file, add where it was loaded). Returns the number of sites there, 0 or 1, or -1 as above.
+ * Sites stay off while the process is off, and relpoline_set_mode(1) turns all of them on. */
+int relpoline_set_site(const void *address, int on);
+
+/* Has every site forget its targets and learn anew. Returns 0, or -1 when nothing is learned (the process is off, or
+ * counts) or the runtime is busy. */
+int relpoline_relearn(void);
+
 /* Writes the statistics, as RELPOLINE_OPTIONS=stats=FILE does at exit. Returns 0, or an errno number. */
 int relpoline_write_stats(const char *path);
 

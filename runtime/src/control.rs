@@ -1,4 +1,4 @@
-//! Turning a whole process off and on.
+//! Turning a whole process, or some of its sites, off and on; and forgetting what was learned.
 //!
 //! Only data is written: the gates in front of the patched branches close and open again. The branches stay
 //! as they are, which is right for whoever is between a gate and its branch.
@@ -8,6 +8,7 @@ use crate::options::Mode;
 use crate::policy::State;
 use crate::record::Record;
 use crate::runtime::Runtime;
+use crate::site::{Image, Site};
 use core::sync::atomic::Ordering;
 
 impl Runtime {
@@ -21,20 +22,52 @@ impl Runtime {
         }
         let (Some(_guard), Some(image)) = (self.lock(), self.image()) else { return false };
         self.store_mode(mode);
-        for site in image.sites().filter(|site| image.check(site).is_ok()) {
+        self.switch(image, mode == Mode::On, |_| true);
+        true
+    }
+
+    /// Sends the sites that `chosen` picks to the retpoline, or lets them learn and use what they have learned
+    /// again. Returns how many sites there are, or `None` when another thread is patching.
+    ///
+    /// While the process is off, sites stay off.
+    pub fn set_sites(&self, on: bool, chosen: impl Fn(&Site) -> bool) -> Option<usize> {
+        let (Some(_guard), Some(image)) = (self.lock(), self.image()) else { return None };
+        let sites = image.sites().filter(|site| chosen(site)).count();
+        if self.mode() == Mode::On {
+            self.switch(image, on, chosen);
+        }
+        Some(sites)
+    }
+
+    /// Has every site forget its targets and learn anew. Returns false when another thread is patching, and when
+    /// the process does not patch at all.
+    pub fn relearn_all(&self) -> bool {
+        let Some(_guard) = self.lock() else { return false };
+        if self.mode() != Mode::On {
+            return false;
+        }
+        self.records()
+            .filter(|record| record.state() != State::Off && !record.refusal().is_final())
+            .for_each(|record| self.relearn(record));
+        true
+    }
+
+    /// Turns sites off or on. The caller holds the lock.
+    fn switch(&self, image: &Image, on: bool, chosen: impl Fn(&Site) -> bool) {
+        for site in image.sites().filter(|site| chosen(site) && image.check(site).is_ok()) {
             // SAFETY: `check` found the cell in the image's data, aligned.
             let cell = unsafe { &*(site.cell() as *const Cell) };
             // Idle sites stop asking for a record, and start again.
-            let (from, to) = if mode == Mode::Off { (0, GATE_QUIET) } else { (GATE_QUIET, 0) };
-            let _ = cell.gate.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
-        }
-        for record in self.records() {
-            match mode {
-                Mode::Off => close(record),
-                _ => open(record),
+            let (from, to) = if on { (GATE_QUIET, 0) } else { (0, GATE_QUIET) };
+            let idle = cell.gate.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+            let address = idle.unwrap_or_else(|found| found) & !(GATE_QUIET | GATE_CHAIN);
+            // SAFETY: the gate holds the address of the site's record, which is never freed.
+            match unsafe { (address as *const Record).as_ref() } {
+                Some(record) if on => open(record),
+                Some(record) => close(record),
+                None => {}
             }
         }
-        true
     }
 }
 

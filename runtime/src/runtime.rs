@@ -27,6 +27,7 @@ pub struct Runtime {
     /// The record whose site is being patched. Survives a fork.
     patching: AtomicPtr<Record>,
     patches: AtomicU64,
+    written: AtomicU64,
     failures: AtomicU64,
     relearns: AtomicU64,
 }
@@ -65,6 +66,7 @@ impl Runtime {
             records: AtomicPtr::new(core::ptr::null_mut()),
             patching: AtomicPtr::new(core::ptr::null_mut()),
             patches: AtomicU64::new(0),
+            written: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             relearns: AtomicU64::new(0),
         }
@@ -113,9 +115,14 @@ impl Runtime {
         core::iter::successors(load(&self.records), move |record| load(&record.next))
     }
 
-    /// Branches patched so far.
+    /// Branches opened so far, written before or not.
     pub fn patches(&self) -> u64 {
         self.patches.load(Ordering::Relaxed)
+    }
+
+    /// Branches written so far.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
     }
 
     /// Times that a site forgot its targets and learned anew.
@@ -226,7 +233,8 @@ impl Runtime {
             let target = record.targets[way].load(Ordering::Relaxed);
             match self.place(guarded, image, record, target) {
                 Ok(written) => {
-                    self.patches.fetch_add(written.into(), Ordering::Relaxed);
+                    self.patches.fetch_add(1, Ordering::Relaxed);
+                    self.written.fetch_add(written.into(), Ordering::Relaxed);
                     let placed = record.placed.fetch_or(1 << way, Ordering::Relaxed);
                     let state = if placed == 0 { State::Monomorphic } else { State::Polymorphic };
                     record.state.store(state as u8, Ordering::Relaxed);
@@ -273,8 +281,9 @@ impl Runtime {
         Ok(true)
     }
 
-    /// Closes the site's branches and starts to learn. The caller holds the lock.
-    fn relearn(&self, record: &Record) {
+    /// Closes the site's branches and starts to learn. The caller holds the lock, and has found that the site is
+    /// neither off nor given up.
+    pub(crate) fn relearn(&self, record: &Record) {
         // SAFETY: the lock is held.
         unsafe { patch::close(record) };
         record.forget(LEARN_LIMIT);
@@ -316,23 +325,27 @@ impl Runtime {
 
     /// Keeps everybody else from patching.
     pub fn hold(&self) -> Option<crate::port::user::Guard<'_>> {
-        self.lock.try_lock()
+        let guard = self.lock.try_lock()?;
+        if guard.interrupted {
+            self.recover();
+        }
+        Some(guard)
     }
 
     pub(crate) fn lock(&self) -> Option<Locked<'_>> {
-        let guard = self.lock.try_lock()?;
-        let mut locked = Locked { runtime: self, _guard: guard };
-        if locked._guard.interrupted {
-            // A fork caught another thread at work: what it did is forgotten rather than continued.
-            // SAFETY: the lock is held. The old value is not dropped: it may be half done.
-            unsafe { core::ptr::write(locked.get(), Guarded::after_fork()) };
-            let record = self.patching.swap(core::ptr::null_mut(), Ordering::Relaxed);
-            // SAFETY: records are never freed.
-            if let Some(record) = unsafe { record.as_ref() } {
-                self.silence(record, Refusal::Fork);
-            }
+        self.hold().map(|guard| Locked { runtime: self, _guard: guard })
+    }
+
+    /// After a fork that caught another thread at work: what it did is forgotten rather than continued. The caller
+    /// holds the lock.
+    fn recover(&self) {
+        // SAFETY: the lock is held. The old value is not dropped: it may be half done.
+        unsafe { core::ptr::write(self.guarded.get(), Guarded::after_fork()) };
+        let record = self.patching.swap(core::ptr::null_mut(), Ordering::Relaxed);
+        // SAFETY: records are never freed.
+        if let Some(record) = unsafe { record.as_ref() } {
+            self.silence(record, Refusal::Fork);
         }
-        Some(locked)
     }
 }
 

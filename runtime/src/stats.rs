@@ -214,6 +214,7 @@ fn report(runtime: &Runtime, image: &Image, out: &mut Out) {
     field(out, "learning", count(State::Learning));
     field(out, "off", count(State::Off));
     field(out, "patches", runtime.patches());
+    field(out, "written", runtime.written());
     field(out, "relearns", runtime.relearns());
     field(out, "learned_calls", learned);
     field(out, "misses", missed);

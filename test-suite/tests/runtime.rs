@@ -50,6 +50,19 @@ fn targets_that_change_are_followed_with_every_link_opened_and_closed_again() {
 }
 
 #[test]
+fn a_million_branches_are_opened_and_closed_while_eight_threads_call() {
+    let run = Program::build("storm.c", &[]).unwrap().run(&["1400"]).unwrap();
+    assert_eq!(run.stdout(), "ok\n");
+    assert!(run.total("patches") >= 1_000_000, "{}", run.stats["totals"]);
+    assert_eq!(run.total("failures"), 0, "{}", run.stats["totals"]);
+}
+
+#[test]
+fn forks_and_signal_handlers_meet_branches_that_open_and_close() {
+    attack("storm.c", &["60", "fork", "signals"], 10_000);
+}
+
+#[test]
 fn a_site_that_settles_after_it_had_too_many_targets_is_promoted() {
     for variant in VARIANTS {
         let program = Program::build("phases.c", variant).unwrap();

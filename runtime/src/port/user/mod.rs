@@ -80,7 +80,8 @@ impl Port for User {
     }
 
     fn open_code() -> Result<MemFile, Refusal> {
-        sys::open(c"/proc/self/mem", libc::O_RDWR).map(|fd| MemFile { fd }).map_err(|_| Refusal::Write)
+        // The thread's own: that of a process whose first thread has ended leads nowhere.
+        sys::open(c"/proc/thread-self/mem", libc::O_RDWR).map(|fd| MemFile { fd }).map_err(|_| Refusal::Write)
     }
 
     fn sync_cores() -> Result<(), Refusal> {
@@ -94,7 +95,7 @@ impl Port for User {
     }
 }
 
-/// `/proc/self/mem`: writes to private pages whatever their protection, so that no page of code is ever
+/// `/proc/…/mem`: writes to private pages whatever their protection, so that no page of code is ever
 /// writable. The first write to a page of a file makes it the process's own.
 #[derive(Debug)]
 pub struct MemFile {
