@@ -19,8 +19,8 @@ pub fn protect(module: &Module, functions: &[Function]) {
         let before = features.len();
         if features.contains(&RIVAL) {
             module.error(&format!(
-                "relpoline: function '{}' is compiled with -mlvi-cfi, which cannot be combined with retpolines; leave \
-                 one of the two out (RELPOLINE_DISABLE=1 leaves out relpolines)",
+                "relpoline: function '{}' is compiled with -mlvi-cfi (or what implies it), which cannot be combined with \
+                 retpolines; add -mno-lvi-cfi, or leave out relpolines (RELPOLINE_DISABLE=1)",
                 function.name()
             ));
             return;

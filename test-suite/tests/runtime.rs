@@ -109,7 +109,7 @@ fn stubs_keep_their_distances_whatever_is_padded_or_inserted() {
     let flags: [&[&str]; 4] = [
         &["-mbranches-within-32B-boundaries"],
         &["-mbranches-within-32B-boundaries", "--relpoline-form=stub"],
-        &["-mseses", "-Wno-unused-command-line-argument"],
+        &["-mseses", "-mno-lvi-cfi", "-Wno-unused-command-line-argument"],
         &["-fcf-protection=branch", "-falign-functions=64"],
     ];
     for flags in flags {

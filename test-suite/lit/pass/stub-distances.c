@@ -4,8 +4,8 @@
 // RUN: %clang -O2 -c %s -o %t.o && %llvm-readelf -sW %t.o | %FileCheck %s
 // RUN: %clang -O0 -c %s -o %t.o && %llvm-readelf -sW %t.o | %FileCheck %s
 // RUN: %clang -O2 -mbranches-within-32B-boundaries -c %s -o %t.o && %llvm-readelf -sW %t.o | %FileCheck %s
-// RUN: %clang -O2 -mseses -c %s -o %t.o && %llvm-readelf -sW %t.o | %FileCheck %s
-// RUN: %clang -O2 -mlvi-hardening -c %s -o %t.o && %llvm-readelf -sW %t.o | %FileCheck %s
+// RUN: %clang -O2 -mseses -mno-lvi-cfi -c %s -o %t.o && %llvm-readelf -sW %t.o | %FileCheck %s
+// RUN: %clang -O2 -Xclang -target-feature -Xclang +lvi-load-hardening -c %s -o %t.o && %llvm-readelf -sW %t.o | %FileCheck %s
 // RUN: %clang -O2 -mspeculative-load-hardening -c %s -o %t.o && %llvm-readelf -sW %t.o | %FileCheck %s
 // RUN: %clang -O2 -mharden-sls=all -fcf-protection=full -c %s -o %t.o && %llvm-readelf -sW %t.o | %FileCheck %s
 // RUN: %clang -O2 -pg -mfentry -fpatchable-function-entry=16 -finstrument-functions -c %s -o %t.o && %llvm-readelf -sW %t.o | %FileCheck %s
