@@ -63,6 +63,37 @@ fn forks_and_signal_handlers_meet_branches_that_open_and_close() {
 }
 
 #[test]
+fn what_the_system_refuses_leaves_retpolines_and_is_reported() {
+    const WRITE: &str = "writing code was refused (/proc/self/mem)";
+    let cases = [
+        ("nothing", 256, None),
+        ("openat", 0, Some(WRITE)),
+        ("pwrite64", 0, Some(WRITE)),
+        ("membarrier", 0, Some("membarrier SYNC_CORE is not available")),
+        ("mmap", 1, Some("no memory")),
+        // Nothing is made executable that was writable before.
+        ("mprotect", 256, None),
+        ("mdwe", 256, None),
+        ("rt_sigprocmask", 256, None),
+    ];
+    for variant in VARIANTS {
+        let program = Program::build("refuse.c", variant).unwrap();
+        for (refused, at_least, why) in cases {
+            let run =
+                program.run(&[refused]).unwrap_or_else(|error| panic!("{variant:?} {refused}: {error}"));
+            assert_eq!(run.stdout(), "ok\n", "{variant:?} {refused}");
+            let totals = &run.stats["totals"];
+            assert!(run.total("polymorphic") >= at_least, "{variant:?} {refused}: {totals}");
+            assert_eq!(run.total("failures") > 0, why.is_some(), "{variant:?} {refused}: {totals}");
+            let sites = run.stats["sites"].as_array().unwrap();
+            let failures = sites.iter().filter_map(|site| site["failure"].as_str());
+            assert!(failures.clone().all(|failure| Some(failure) == why), "{variant:?} {refused}");
+            assert!(at_least == 256 || failures.count() > 0 || refused == "mmap", "{variant:?} {refused}");
+        }
+    }
+}
+
+#[test]
 fn a_site_that_settles_after_it_had_too_many_targets_is_promoted() {
     for variant in VARIANTS {
         let program = Program::build("phases.c", variant).unwrap();

@@ -1,4 +1,5 @@
-// Load value injection's mitigation replaces indirect branches too, unless -mno-lvi-cfi says otherwise. As with -mretpoline, the compiler fails.
+// Load value injection's mitigation replaces indirect branches too, unless -mno-lvi-cfi says otherwise. As with
+// -mretpoline, the compiler fails.
 
 // RUN: not %clang -O2 -mlvi-cfi -c %s -o %t.o 2>&1 | %FileCheck %s
 // RUN: not %clang -O2 -mseses -c %s -o %t.o 2>&1 | %FileCheck %s

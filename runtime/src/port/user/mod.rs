@@ -63,10 +63,12 @@ impl Port for User {
         let highest = (image.start & !(STEP - 1)).checked_sub((code + data).next_multiple_of(STEP))?;
         let start = (0..TRIES)
             .map_while(|step| highest.checked_sub(step * STEP).filter(|&address| address >= STEP))
-            .find_map(|address| sys::map_at(address, code + data))?;
-        // SAFETY: the mapping is new and writable, and nobody knows it yet.
-        unsafe { core::ptr::write_bytes(start.as_ptr(), TRAP, code) };
-        if sys::protect_code(start, code) {
+            .find_map(|address| sys::map_code_at(address, code + data))?;
+        // Memory that is made executable later is what hardened systems refuse; this was so from the start.
+        // SAFETY: the end of the new mapping, which nobody knows yet.
+        let ready =
+            unsafe { sys::replace_by_data(start.as_ptr() as usize + code, data) } && fill(start, code);
+        if ready {
             return Some(start);
         }
         // SAFETY: as above.
@@ -93,6 +95,17 @@ impl Port for User {
             && sys::membarrier(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE);
         if synced { Ok(()) } else { Err(Refusal::Sync) }
     }
+}
+
+/// Fills new memory for code with traps.
+fn fill(start: NonNull<u8>, length: usize) -> bool {
+    const PIECE: usize = 256;
+    let Ok(mut writer) = User::open_code() else { return false };
+    (0..length).step_by(PIECE).all(|at| {
+        let piece = &[TRAP; PIECE][..PIECE.min(length - at)];
+        // SAFETY: nobody knows the memory yet.
+        unsafe { writer.write(start.as_ptr() as usize + at, piece) }.is_ok()
+    })
 }
 
 /// `/proc/…/mem`: writes to private pages whatever their protection, so that no page of code is ever

@@ -16,6 +16,7 @@ const PATH_MAX: usize = 4096;
 
 /// Set once the options have been read: `OPTIONS` is not written any more.
 static STARTED: AtomicBool = AtomicBool::new(false);
+static mut PATH: [u8; PATH_MAX] = [0; PATH_MAX];
 static mut OPTIONS: Options<'static> = Options { mode: Mode::On, stats: None, help: false, verbose: false };
 
 /// Among the first constructors: the program's own may make many calls.
@@ -85,9 +86,9 @@ extern "C" fn end() {
         stats::explain(&RUNTIME, image);
     }
     let Some(path) = options.stats else { return };
-    let Some(room) = sys::map(PATH_MAX) else { return };
-    // SAFETY: a new mapping of that size, which stays.
-    let room = unsafe { core::slice::from_raw_parts_mut(room.as_ptr(), PATH_MAX) };
+    // Not on the stack, which may be small, and not mapped: the system may refuse it, and that had to be said.
+    // SAFETY: this runs once.
+    let room = unsafe { &mut *(&raw mut PATH) };
     // Each shared object that was built with relpolines has a runtime of its own, and a file of its own.
     let object = image::shared_object_name(image);
     let name = stats::expand_path(path, sys::process_id(), object, room);

@@ -28,23 +28,29 @@ unsafe fn syscall(number: i64, arguments: [usize; 6]) -> Result<usize, i32> {
     if (-4095..0).contains(&result) { Err(-result as i32) } else { Ok(result as usize) }
 }
 
-fn map_with(address: usize, length: usize, flags: i32) -> Option<NonNull<u8>> {
-    let protection = (libc::PROT_READ | libc::PROT_WRITE) as usize;
+const DATA: i32 = libc::PROT_READ | libc::PROT_WRITE;
+const CODE: i32 = libc::PROT_READ | libc::PROT_EXEC;
+
+/// # Safety
+/// With `MAP_FIXED`, nobody uses what was mapped there before.
+unsafe fn map_with(address: usize, length: usize, protection: i32, flags: i32) -> Option<NonNull<u8>> {
     let flags = (flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as usize;
-    // SAFETY: a new mapping; MAP_FIXED, which could replace another one, is not among the flags.
-    let start =
-        unsafe { syscall(libc::SYS_mmap, [address, length, protection, flags, usize::MAX, 0]) }.ok()?;
+    let arguments = [address, length, protection as usize, flags, usize::MAX, 0];
+    // SAFETY: a new mapping, or the caller's promise.
+    let start = unsafe { syscall(libc::SYS_mmap, arguments) }.ok()?;
     NonNull::new(start as *mut u8)
 }
 
 /// Maps zeroed memory.
 pub fn map(length: usize) -> Option<NonNull<u8>> {
-    map_with(0, length, 0)
+    // SAFETY: not fixed.
+    unsafe { map_with(0, length, DATA, 0) }
 }
 
-/// Maps zeroed memory at `address`, or nothing.
-pub fn map_at(address: usize, length: usize) -> Option<NonNull<u8>> {
-    let start = map_with(address, length, libc::MAP_FIXED_NOREPLACE)?;
+/// Maps zeroed memory at `address` that can be executed and not written, or nothing.
+pub fn map_code_at(address: usize, length: usize) -> Option<NonNull<u8>> {
+    // SAFETY: not one that replaces another.
+    let start = unsafe { map_with(address, length, CODE, libc::MAP_FIXED_NOREPLACE) }?;
     if start.as_ptr() as usize == address {
         return Some(start);
     }
@@ -52,6 +58,15 @@ pub fn map_at(address: usize, length: usize) -> Option<NonNull<u8>> {
     // SAFETY: the mapping was just made.
     unsafe { unmap(start.as_ptr(), length) };
     None
+}
+
+/// Puts zeroed, writable memory in the place of another mapping.
+///
+/// # Safety
+/// Nobody uses what is mapped there.
+pub unsafe fn replace_by_data(address: usize, length: usize) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { map_with(address, length, DATA, libc::MAP_FIXED) }.is_some()
 }
 
 /// Maps a file for reading. Returns its bytes, which stay mapped.
@@ -76,13 +91,6 @@ pub fn map_file(path: &CStr) -> Option<&'static [u8]> {
 pub unsafe fn unmap(start: *mut u8, length: usize) {
     // SAFETY: the caller's promise.
     let _ = unsafe { syscall(libc::SYS_munmap, [start as usize, length, 0, 0, 0, 0]) };
-}
-
-/// Makes a new mapping executable and no longer writable.
-pub fn protect_code(start: NonNull<u8>, length: usize) -> bool {
-    let protection = (libc::PROT_READ | libc::PROT_EXEC) as usize;
-    // SAFETY: the memory is the caller's own.
-    unsafe { syscall(libc::SYS_mprotect, [start.as_ptr() as usize, length, protection, 0, 0, 0]) }.is_ok()
 }
 
 /// Has the kernel zero the memory in forked children.
