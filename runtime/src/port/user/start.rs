@@ -88,7 +88,7 @@ extern "C" fn end() {
     let Some(path) = options.stats else { return };
     // Not on the stack, which may be small, and not mapped: the system may refuse it, and that had to be said.
     // SAFETY: this runs once.
-    let room = unsafe { &mut *(&raw mut PATH) };
+    let room = unsafe { core::slice::from_raw_parts_mut((&raw mut PATH).cast::<u8>(), PATH_MAX) };
     // Each shared object that was built with relpolines has a runtime of its own, and a file of its own.
     let object = image::shared_object_name(image);
     let name = stats::expand_path(path, sys::process_id(), object, room);
