@@ -10,6 +10,11 @@ const NAMES: [&str; 3] = ["relpoline-clang++", "relpoline-llvm-ar", "relpoline-l
 fn main() {
     // The links themselves must not be named here: cargo would follow them to the binary, which is always newer.
     println!("cargo::rerun-if-changed=build.rs");
+    // cargo asks a RUSTC_WRAPPER for its version only when the wrapper's own file has changed, so a new plugin or
+    // runtime makes new wrappers.
+    for part in ["../pass/src", "../pass/shim", "../runtime"] {
+        println!("cargo::rerun-if-changed={part}");
+    }
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     // target/<profile>/build/<package>/out
     let profile = out.ancestors().nth(3).expect("OUT_DIR lies in target/<profile>/build");

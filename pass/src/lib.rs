@@ -139,7 +139,11 @@ fn run(module: &Module, task: Task) -> bool {
         }
         rewrite::convert(module, function, &converted);
         if task != Task::Protect && module.is_x86_64() {
-            function.mark_built(relpoline_layout::BUILT_SECTION);
+            function.mark_built(if module.has_large_code() {
+                relpoline_layout::BUILT_SECTION_LARGE
+            } else {
+                relpoline_layout::BUILT_SECTION
+            });
         }
     }
     protect::protect(module, &functions);

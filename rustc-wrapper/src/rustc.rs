@@ -8,7 +8,7 @@ use crate::{
     program,
     toolchain::{Rustc, find_rustc, in_path, is_executable},
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::{
     env,
     ffi::{OsStr, OsString},
@@ -190,6 +190,13 @@ fn compile(
 
 /// rustc's arguments for the plugin at `plugin`.
 pub fn plugin_flags(plugin: &Path, options: &Options) -> Result<[OsString; 3]> {
+    // rustc takes a list of plugins there, with blanks between them.
+    if plugin.as_os_str().as_encoded_bytes().iter().any(u8::is_ascii_whitespace) {
+        bail!(
+            "rustc cannot load '{}', because of the blank in its path; install relpoline in a directory without blanks",
+            plugin.display()
+        );
+    }
     let mut load = OsString::from("-Zllvm-plugins=");
     load.push(plugin);
     // The last one makes cargo, which sees it in RUSTFLAGS, and the incremental compiler, which compares the

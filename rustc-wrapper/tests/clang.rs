@@ -195,6 +195,17 @@ fn standard_input_and_response_files() {
 }
 
 #[test]
+fn thin_lto_without_optimisation_converts_too() {
+    let files = dispatch();
+    files.run(CLANG, "-O0 -flto=thin a.c -o a").in_silence();
+    files.run_built("a").prints(DISPATCH_OUTPUT);
+    assert_eq!(files.sites("a").len(), 1);
+    files.run(CLANG, "-O1 -flto=thin -c a.c -o a.o").in_silence();
+    files.run(CLANG, "-O0 -flto=thin a.o -o b").in_silence();
+    assert_eq!(files.sites("b").len(), 1);
+}
+
+#[test]
 fn options_and_variables() {
     let files = dispatch();
     files.run(CLANG, "-O2 -c a.c --relpoline-form=stub").in_silence();

@@ -42,6 +42,9 @@ pub const SECTION: &str = "relpoline_sites";
 /// each four bytes. `relpoline audit` tells code built here from foreign code by it.
 pub const BUILT_SECTION: &str = "relpoline_built";
 
+/// As [`BUILT_SECTION`], for the medium and large code models: there LLVM makes the start eight bytes wide.
+pub const BUILT_SECTION_LARGE: &str = "relpoline_built_large";
+
 /// Prefix of the sections that hold stubs; the name of the calling function follows.
 pub const STUB_SECTION_PREFIX: &str = ".text.unlikely.relpoline.";
 

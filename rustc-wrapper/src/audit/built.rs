@@ -1,11 +1,11 @@
 //! Which functions were compiled by relpoline: the section `relpoline_built` lists them.
 
 use crate::elf::{ElfError, Image, Place, References, read_i32};
-use relpoline_layout::BUILT_SECTION;
+use relpoline_layout::{BUILT_SECTION, BUILT_SECTION_LARGE};
 use std::collections::{HashMap, HashSet};
 
-/// Start and size, four bytes each.
-const ROW: usize = 8;
+/// Sections of rows, and the width of a row's start, in bytes. Its size has four bytes.
+const SECTIONS: [(&str, usize); 2] = [(BUILT_SECTION, 4), (BUILT_SECTION_LARGE, 8)];
 
 /// The listed functions.
 #[derive(Default)]
@@ -20,11 +20,13 @@ impl Built {
     /// Reads the list.
     pub fn read(image: &Image) -> Result<Self, ElfError> {
         let mut built = Self::default();
-        for section in image.sections_named(BUILT_SECTION) {
-            built.read_section(image, section).map_err(|reason| ElfError::Damaged {
-                name: image.name.into(),
-                reason: format!("section {BUILT_SECTION}: {reason}"),
-            })?;
+        for (name, width) in SECTIONS {
+            for section in image.sections_named(name) {
+                built.read_section(image, section, width).map_err(|reason| ElfError::Damaged {
+                    name: image.name.into(),
+                    reason: format!("section {name}: {reason}"),
+                })?;
+            }
         }
         for (section, ranges) in &mut built.ranges {
             ranges.sort_unstable();
@@ -40,21 +42,23 @@ impl Built {
         Ok(built)
     }
 
-    fn read_section(&mut self, image: &Image, section: usize) -> Result<(), String> {
+    fn read_section(&mut self, image: &Image, section: usize, width: usize) -> Result<(), String> {
+        let row_size = width + 4;
         let data = image.sections[section].data;
-        if !data.len().is_multiple_of(ROW) {
-            return Err(format!("it has {} bytes, expected a multiple of {ROW}", data.len()));
+        if !data.len().is_multiple_of(row_size) {
+            return Err(format!("it has {} bytes, expected a multiple of {row_size}", data.len()));
         }
         let references = References::new(image, section);
-        for (index, row) in data.chunks_exact(ROW).enumerate() {
+        for (index, row) in data.chunks_exact(row_size).enumerate() {
             self.functions += 1;
-            let size = u64::from(read_i32(row, 4).unwrap_or_default() as u32);
+            let size = u64::from(read_i32(row, width).unwrap_or_default() as u32);
             // A function without code, which cannot be reached, may stand at the very end of a section.
             if size == 0 {
                 continue;
             }
-            let place =
-                references.get((index * ROW) as u64).map_err(|reason| format!("entry {index}: {reason}"))?;
+            let place = references
+                .get((index * row_size) as u64)
+                .map_err(|reason| format!("entry {index}: {reason}"))?;
             let place = place.ok_or(format!("entry {index}: its function is 0"))?;
             let code = &image.sections[place.section];
             if !code.executable || size > code.size - place.offset {

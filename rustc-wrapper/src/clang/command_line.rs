@@ -42,6 +42,8 @@ pub struct CommandLine {
     pub relocatable: bool,
     /// Link-time optimisation.
     pub lto: bool,
+    /// The last level of optimisation that is named is 0.
+    pub unoptimised: bool,
     /// The linker, where one is named.
     pub linker: Option<OsString>,
     /// The compiler proper is called directly (`-cc1`).
@@ -180,6 +182,7 @@ impl CommandLine {
             "-r" | "--relocatable" => self.relocatable = true,
             "-Xlinker" | "--for-linker" => self.linker_argument(value.unwrap_or_default().as_bytes()),
             "-flto" => self.lto = true,
+            "-O0" => self.unoptimised = true,
             "-fno-lto" => self.lto = false,
             "-m64" | "-m32" | "-mx32" | "-m16" => self.model = Some(name.to_owned()),
             "-x" => self.set_language(value.unwrap_or_default().to_string_lossy().as_ref()),
@@ -193,6 +196,8 @@ impl CommandLine {
             self.triple = Some(triple.to_owned());
         } else if let Some(language) = name.strip_prefix("-x") {
             self.set_language(language);
+        } else if name.starts_with("-O") {
+            self.unoptimised = false;
         } else if name.starts_with("-flto=") {
             self.lto = true;
         } else if let Some(linker) = name.strip_prefix("-fuse-ld=").or(name.strip_prefix("--ld-path=")) {
@@ -336,6 +341,7 @@ mod tests {
     fn link_time_optimisation_and_linkers() {
         assert!(scan("-flto a.c").lto && scan("-flto=thin a.c").lto);
         assert!(!scan("-flto -fno-lto a.c").lto && !scan("a.c").lto);
+        assert!(scan("-O2 -O0 a.c").unoptimised && !scan("-O0 -Og a.c").unoptimised);
         assert_eq!(scan("-fuse-ld=gold -fuse-ld=lld").linker, Some("lld".into()));
         assert_eq!(scan("--ld-path=/opt/ld").linker, Some("/opt/ld".into()));
     }

@@ -77,6 +77,11 @@ pub fn plan(line: &CommandLine, clang: &Clang, options: &Options) -> Result<Plan
                 _ => {}
             }
         }
+        if line.lto && line.unoptimised && (line.linker.is_none() || named_lld) {
+            // At level 0 the linker runs no plugin for ThinLTO. What was compiled at -O0 stays as it is: it is
+            // marked so (optnone).
+            plan.back.extend(["-Xlinker".into(), "--lto-O1".into()]);
+        }
         if !line.relocatable {
             plan.back.push("-Xlinker".into());
             plan.back.push(locate::find(Part::Runtime, options)?.into());
