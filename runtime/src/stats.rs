@@ -185,7 +185,7 @@ fn learned_and_missed(record: &Record) -> (u64, u64) {
 /// # Errors
 /// The error number of the system.
 pub fn write(runtime: &Runtime, image: &Image, path: &CStr) -> Result<(), i32> {
-    let fd = sys::open(path, libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC)?;
+    let fd = sys::open(path, libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_NONBLOCK)?;
     let mut out = Out::new(fd);
     report(runtime, image, &mut out);
     let result = out.finish();

@@ -1,6 +1,7 @@
 //! Programs that attack the runtime: a call to a wrong target makes them abort.
 
 use relpoline_tests::Program;
+use std::process::Command;
 
 /// The forms and optimisation levels that every attack runs at.
 const VARIANTS: [&[&str]; 4] = [&["-O2"], &["-O0"], &["-O2", "--relpoline-form=stub"], &["-Os", "-no-pie"]];
@@ -39,6 +40,25 @@ fn forked_children_go_their_own_way() {
 #[test]
 fn children_forked_behind_the_runtimes_back_go_their_own_way() {
     attack("forks.c", &["bare"], 200);
+}
+
+#[test]
+fn a_child_that_interrupted_the_patcher_never_writes_over_branches_in_use() {
+    attack("interrupted.c", &[], 100);
+}
+
+#[test]
+fn statistics_that_cannot_be_written_are_an_error_and_nothing_worse() {
+    let program = Program::build("plain.c", &[]).unwrap();
+    let pipe = program.dir().join("pipe");
+    let run = |script: &str| {
+        let output = Command::new("sh").args(["-c", script]).arg(program.path()).arg(&pipe).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (status, error) = run("mkfifo $1 && RELPOLINE_OPTIONS=stats=$1 exec timeout 60 $0");
+    assert!(status == Some(0) && error.contains("nobody reads the pipe"), "{status:?} {error}");
+    let (status, error) = run("ulimit -f 0 && RELPOLINE_OPTIONS=stats=$1.file exec $0");
+    assert!(status == Some(0) && error.contains("ulimit -f"), "{status:?} {error}");
 }
 
 #[test]

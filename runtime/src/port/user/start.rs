@@ -21,13 +21,18 @@ static mut OPTIONS: Options<'static> = Options { mode: Mode::On, stats: None, he
 
 /// Among the first constructors: the program's own may make many calls.
 #[used]
+#[unsafe(export_name = "__relpoline_constructor")]
 #[unsafe(link_section = ".init_array.00101")]
 static CONSTRUCTOR: extern "C" fn() = start;
 
 /// Among the last destructors, for the same reason.
 #[used]
+#[unsafe(export_name = "__relpoline_destructor")]
 #[unsafe(link_section = ".fini_array.00101")]
 static DESTRUCTOR: extern "C" fn() = end;
+
+// Shared objects must not export them.
+global_asm!(".hidden __relpoline_constructor", ".hidden __relpoline_destructor");
 
 // The C library's variable, if the program has a C library.
 global_asm!(
@@ -92,7 +97,12 @@ extern "C" fn end() {
     // Each shared object that was built with relpolines has a runtime of its own, and a file of its own.
     let object = image::shared_object_name(image);
     let name = stats::expand_path(path, sys::process_id(), object, room);
-    match name.ok_or(libc::ENAMETOOLONG).and_then(|name| stats::write(&RUNTIME, image, name)) {
+    // A file that grows too large, or a pipe that nobody reads, is an error to report, not the program's end.
+    let signals = sys::block_signals();
+    let result = name.ok_or(libc::ENAMETOOLONG).and_then(|name| stats::write(&RUNTIME, image, name));
+    sys::drop_signals(&[libc::SIGXFSZ, libc::SIGPIPE]);
+    sys::restore_signals(signals);
+    match result {
         Ok(()) => {}
         Err(error) => complain(&[
             b"cannot write statistics to ",
@@ -168,6 +178,8 @@ fn complain(parts: &[&[u8]]) {
 fn reason(error: i32) -> &'static [u8] {
     match error {
         libc::EACCES | libc::EPERM => b"permission denied",
+        libc::EFBIG => b"the file would be larger than allowed (ulimit -f)",
+        libc::ENXIO => b"nobody reads the pipe",
         libc::ENOENT => b"no such directory",
         libc::EISDIR => b"it is a directory",
         libc::EROFS => b"read-only file system",

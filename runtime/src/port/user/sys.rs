@@ -166,6 +166,17 @@ pub fn block_signals() -> u64 {
     set_signal_mask(libc::SIG_SETMASK, u64::MAX)
 }
 
+/// Takes back signals that were sent to this thread while they were blocked.
+pub fn drop_signals(signals: &[i32]) {
+    let set = signals.iter().fold(0u64, |set, signal| set | 1 << (signal - 1));
+    let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let (set, time) = (core::ptr::from_ref(&set) as usize, core::ptr::from_ref(&now) as usize);
+    for _ in signals {
+        // SAFETY: the set is 8 bytes, the size that is passed; no information is asked for.
+        let _ = unsafe { syscall(libc::SYS_rt_sigtimedwait, [set, 0, time, 8, 0, 0]) };
+    }
+}
+
 /// Puts a mask back in force.
 pub fn restore_signals(mask: u64) {
     set_signal_mask(libc::SIG_SETMASK, mask);
