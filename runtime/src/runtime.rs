@@ -166,23 +166,26 @@ impl Runtime {
     /// Decides on a site, one of whose counts has reached its limit, or whose rest is over.
     pub fn limit_reached(&self, record: &Record) {
         let guarded = self.lock();
-        let resting = record.cell().gate.load(Ordering::Relaxed) & GATE_QUIET != 0;
-        if resting {
+        if record.cell().gate.load(Ordering::Relaxed) & GATE_QUIET != 0 {
             // Whatever follows: the next call must not come here again.
             record.rest.store(RETRY, Ordering::Relaxed);
-        } else {
-            let calls = record.harvest();
-            if let (Some(mut guarded), Some(image)) = (guarded, self.image()) {
-                self.decide(guarded.get(), image, record, calls);
+            if guarded.is_some() {
+                self.end_rest(record);
             }
             return;
         }
-        if guarded.is_some() {
-            if self.mode() != Mode::On || record.state() == State::Off || record.refusal().is_final() {
-                record.rest.store(FOR_EVER, Ordering::Relaxed);
-            } else {
-                self.relearn(record);
-            }
+        let calls = record.harvest();
+        if let (Some(mut guarded), Some(image)) = (guarded, self.image()) {
+            self.decide(guarded.get(), image, record, calls);
+        }
+    }
+
+    /// The caller holds the lock.
+    fn end_rest(&self, record: &Record) {
+        if self.mode() == Mode::On && record.state() != State::Off && !record.refusal().is_final() {
+            self.relearn(record);
+        } else {
+            record.rest.store(FOR_EVER, Ordering::Relaxed);
         }
     }
 
