@@ -21,6 +21,15 @@ asm(".weak _ZTVN4llvm30DiagnosticInfoOptimizationBaseE");
 asm(".weak _ZTVN4llvm18OptimizationRemarkE");
 asm(".weak _ZTVN4llvm24OptimizationRemarkMissedE");
 
+// LLVM before 16 does not have it.
+extern "C" void LLVMGetVersion(unsigned *, unsigned *, unsigned *) __attribute__((weak));
+
+// The version of the LLVM that loaded the plugin; zeros where it cannot say.
+extern "C" void relpoline_shim_version(unsigned *Major, unsigned *Minor, unsigned *Patch) {
+  if (LLVMGetVersion)
+    LLVMGetVersion(Major, Minor, Patch);
+}
+
 // What a run of the pass is asked to do; the values are shared with src/lib.rs.
 enum class Task : uint32_t { Convert = 0, Protect = 1, StubForm = 2 };
 

@@ -22,10 +22,10 @@ use std::collections::HashSet;
 use std::ffi::{CStr, CString, c_uint};
 use std::mem::ManuallyDrop;
 
-/// Version of the LLVM that runs the pass.
+/// Version of the LLVM that runs the pass; zeros where it is too old to say.
 pub fn version() -> (u32, u32, u32) {
     let (mut major, mut minor, mut patch) = (0, 0, 0);
-    unsafe { LLVMGetVersion(&mut major, &mut minor, &mut patch) };
+    unsafe { raw::relpoline_shim_version(&mut major, &mut minor, &mut patch) };
     (major, minor, patch)
 }
 

@@ -1,10 +1,11 @@
 //! The C++ shim (`shim/shim.cpp`).
 
 use llvm_sys::prelude::{LLVMModuleRef, LLVMValueRef};
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{c_char, c_int, c_uint, c_void};
 
 unsafe extern "C" {
     pub fn relpoline_shim_register(pass_builder: *mut c_void);
+    pub fn relpoline_shim_version(major: *mut c_uint, minor: *mut c_uint, patch: *mut c_uint);
     pub fn relpoline_shim_version_call_site(call: LLVMValueRef) -> LLVMValueRef;
     pub fn relpoline_shim_remark(
         call: LLVMValueRef,

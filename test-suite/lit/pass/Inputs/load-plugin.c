@@ -8,12 +8,14 @@
 
 static unsigned version[3];
 
-// What the compiler that loads the plugin has.
+// What the compiler that loads the plugin has, since LLVM 16.
+#ifndef WITHOUT_VERSION
 void LLVMGetVersion(unsigned *major, unsigned *minor, unsigned *patch) {
   *major = version[0];
   *minor = version[1];
   *patch = version[2];
 }
+#endif
 
 #ifdef WITH_DATA
 #define DATA(name) \
