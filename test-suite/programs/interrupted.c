@@ -21,6 +21,9 @@ static void *work(void *argument) {
     for (unsigned round = 0; !stop; round++) {
         uint64_t random = next_random(&state);
         check(64 + (round >> 9) % (SITES - 64), (unsigned)random % 4, random);
+        // Keeps the runtime busy.
+        if (round % 64 == 0)
+            relpoline_relearn();
     }
     return argument;
 }
@@ -43,7 +46,14 @@ static inline void set_flags(unsigned long clear, unsigned long set) {
     __asm__ volatile("pushfq\n andq %0, (%%rsp)\n orq %1, (%%rsp)\n popfq" : : "r"(~clear), "r"(set) : "memory", "cc");
 }
 
+// Gives the stepped sites two targets each: an inline branch and a chain's first link.
+static void learn(void) {
+    for (unsigned round = 0; round < 6000; round++)
+        check(1 + round / 2000 % 3, round % 2, round);
+}
+
 static void child(void) {
+    learn();
     struct sigaction action = {.sa_sigaction = step, .sa_flags = SA_SIGINFO};
     sigaction(SIGTRAP, &action, NULL);
     for (unsigned site = 1; site < OWN; site++)
@@ -57,8 +67,7 @@ static void child(void) {
 }
 
 int main(void) {
-    for (unsigned round = 0; round < 20000; round++)
-        check(1 + round / 6000 % 3, round % 2, round);
+    learn();
     pthread_t id;
     if (pthread_create(&id, NULL, work, NULL))
         return 2;
