@@ -44,7 +44,7 @@ fn children_forked_behind_the_runtimes_back_go_their_own_way() {
 
 #[test]
 fn a_child_that_interrupted_the_patcher_never_writes_over_branches_in_use() {
-    attack("interrupted.c", &[], 100);
+    attack("interrupted.c", &[], 6);
 }
 
 #[test]
