@@ -48,6 +48,14 @@ fn a_child_that_interrupted_the_patcher_never_writes_over_branches_in_use() {
 }
 
 #[test]
+fn sites_are_patched_and_named_when_the_first_thread_has_ended() {
+    attack("leader.c", &[], 700);
+    let run = Program::build("leader.c", &[]).unwrap().run::<&str>(&[]).unwrap();
+    let sites = run.stats["sites"].as_array().unwrap();
+    assert!(sites.iter().all(|site| site["function"].is_string()), "{}", run.stats);
+}
+
+#[test]
 fn statistics_that_cannot_be_written_are_an_error_and_nothing_worse() {
     let program = Program::build("plain.c", &[]).unwrap();
     let pipe = program.dir().join("pipe");

@@ -197,16 +197,16 @@ impl Symbols {
 pub fn shared_object_name(image: &Image) -> Option<&'static [u8]> {
     let path = path_of(image.text.start)?.strip_suffix(&[0])?;
     let mut executable = [MaybeUninit::uninit(); 4096];
-    if super::sys::read_link(c"/proc/self/exe", &mut executable)? == path {
+    if super::sys::read_link(c"/proc/thread-self/exe", &mut executable)? == path {
         return None;
     }
     path.rsplit(|&byte| byte == b'/').next()
 }
 
-/// Path of the file that is mapped at `address`, from `/proc/self/maps`, with a NUL. The bytes stay mapped.
+/// Path of the file that is mapped at `address`, from `/proc/thread-self/maps`, with a NUL. The bytes stay mapped.
 fn path_of(address: usize) -> Option<&'static [u8]> {
     const ROOM: usize = 1 << 20;
-    let fd = super::sys::open(c"/proc/self/maps", libc::O_RDONLY).ok()?;
+    let fd = super::sys::open(c"/proc/thread-self/maps", libc::O_RDONLY).ok()?;
     let memory = super::sys::map(ROOM)?;
     // SAFETY: a new mapping of that size, never removed.
     let text = unsafe { core::slice::from_raw_parts_mut(memory.as_ptr(), ROOM) };
