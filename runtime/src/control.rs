@@ -39,17 +39,17 @@ impl Runtime {
         Some(sites)
     }
 
-    /// Has every site forget its targets and learn anew. Returns false when another thread is patching, and when
-    /// the process does not patch at all.
-    pub fn relearn_all(&self) -> bool {
-        let Some(_guard) = self.lock() else { return false };
+    /// Has every site forget its targets and learn anew. Returns `None` when another thread is patching, and
+    /// false when the process does not patch at all.
+    pub fn relearn_all(&self) -> Option<bool> {
         if self.mode() != Mode::On {
-            return false;
+            return Some(false);
         }
+        let _guard = self.lock()?;
         self.records()
             .filter(|record| record.state() != State::Off && !record.refusal().is_final())
             .for_each(|record| self.relearn(record));
-        true
+        Some(true)
     }
 
     /// Turns sites off or on. The caller holds the lock.

@@ -56,6 +56,18 @@ fn sites_are_patched_and_named_when_the_first_thread_has_ended() {
 }
 
 #[test]
+fn one_site_is_turned_off_and_on_and_learns_anew() {
+    let program = Program::build("one-site.c", &["-no-pie"]).unwrap();
+    let address = program.run::<&str>(&[]).unwrap().stats["sites"][0]["address"].clone();
+    let off = program.dir().join("off.json");
+    let run = program.run(&[address.as_str().unwrap(), off.to_str().unwrap()]).unwrap();
+    assert_eq!(run.stdout(), "1 0 1 0\n");
+    let off = std::fs::read_to_string(off).unwrap();
+    assert!(off.contains(r#""state":"off""#), "{off}");
+    assert_eq!((run.total("relearns"), run.total("monomorphic")), (1, 1), "{}", run.stats);
+}
+
+#[test]
 fn statistics_that_cannot_be_written_are_an_error_and_nothing_worse() {
     let program = Program::build("plain.c", &[]).unwrap();
     let pipe = program.dir().join("pipe");

@@ -56,7 +56,7 @@ pub extern "C" fn relpoline_set_site(address: *const c_void, on: c_int) -> c_int
 /// `int relpoline_relearn(void)`: 0, or -1 when nothing is learned here, or not now.
 #[unsafe(no_mangle)]
 pub extern "C" fn relpoline_relearn() -> c_int {
-    if until_free(|| RUNTIME.relearn_all().then_some(())).is_some() { 0 } else { -1 }
+    if until_free(|| RUNTIME.relearn_all()) == Some(true) { 0 } else { -1 }
 }
 
 /// `int relpoline_write_stats(const char *path)`: 0, or an `errno` number.
