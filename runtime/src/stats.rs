@@ -2,7 +2,7 @@
 
 use crate::layout::Form;
 use crate::policy::{State, WAYS};
-use crate::port::user::{image::Symbols, sys};
+use crate::port::user::{symbols::Symbols, sys};
 use crate::record::Record;
 use crate::runtime::{self, Runtime};
 use crate::site::Image;
@@ -233,11 +233,7 @@ fn one_site(image: &Image, symbols: &Symbols, record: &Record, out: &mut Out) {
     out.text("{\"address\":").address(address as u64);
     out.text(",\"offset\":").address(address.saturating_sub(image.base) as u64);
     out.text(",\"object\":").string(symbols.object());
-    // The compare of the stub form lies in the stubs, whose symbol ends with this suffix.
-    let function = symbols
-        .function(address)
-        .map(|name| name.strip_suffix(crate::layout::STUB_SYMBOL_SUFFIX.as_bytes()).unwrap_or(name));
-    out.text(",\"function\":").string(function);
+    out.text(",\"function\":").string(site.and_then(|site| symbols.caller(&site)));
     out.text(",\"file\":").string(site.and_then(|site| image.file(&site)).map(CStr::to_bytes));
     out.text(",\"line\":").number(site.map_or(0, |site| site.line()).into());
     let form = if site.is_some_and(|site| site.form() == Form::Stub) { "stub" } else { "inline" };
@@ -276,7 +272,7 @@ pub fn explain(runtime: &Runtime, image: &Image) {
             continue;
         }
         let site = runtime::site_of(image, record);
-        out.text("relpoline: ").bytes(site.and_then(|site| symbols.function(site.compare())).unwrap_or(b"?"));
+        out.text("relpoline: ").bytes(site.and_then(|site| symbols.caller(&site)).unwrap_or(b"?"));
         if let Some(file) = site.and_then(|site| image.file(&site)) {
             out.text(" (")
                 .bytes(file.to_bytes())

@@ -7,6 +7,7 @@ mod fork;
 pub mod image;
 mod slow_path;
 pub mod start;
+pub mod symbols;
 pub mod sys;
 
 use super::{CodeWriter, Port};

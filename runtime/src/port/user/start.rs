@@ -1,6 +1,7 @@
 //! Start and end of the program.
 
-use super::{image, slow_path, sys};
+use super::image::{self, FileName};
+use super::{slow_path, sys};
 use crate::options::{self, Mode, Options};
 use crate::runtime::Runtime;
 use crate::stats::{self, Out};
@@ -95,7 +96,8 @@ extern "C" fn end() {
     // SAFETY: this runs once.
     let room = unsafe { core::slice::from_raw_parts_mut((&raw mut PATH).cast::<u8>(), PATH_MAX) };
     // Each shared object that was built with relpolines has a runtime of its own, and a file of its own.
-    let object = image::shared_object_name(image);
+    let file = image::file_name(image.text.start);
+    let object = file.as_ref().filter(|file| !file.is_executable()).map(FileName::name);
     let name = stats::expand_path(path, sys::process_id(), object, room);
     // A file that grows too large, or a pipe that nobody reads, is an error to report, not the program's end.
     let signals = sys::block_signals();

@@ -69,21 +69,70 @@ pub unsafe fn replace_by_data(address: usize, length: usize) -> bool {
     unsafe { map_with(address, length, DATA, libc::MAP_FIXED) }.is_some()
 }
 
-/// Maps a file for reading. Returns its bytes, which stay mapped.
-pub fn map_file(path: &CStr) -> Option<&'static [u8]> {
-    let fd = open(path, libc::O_RDONLY).ok()?;
+/// Memory of our own, given back when it is dropped.
+#[derive(Debug)]
+pub struct Mapping {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+impl Mapping {
+    /// Zeroed memory.
+    pub fn new(length: usize) -> Option<Self> {
+        Some(Self { start: map(length)?, length })
+    }
+}
+
+impl Default for Mapping {
+    fn default() -> Self {
+        Self { start: NonNull::dangling(), length: 0 }
+    }
+}
+
+impl core::ops::Deref for Mapping {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: mapped, readable, and not unmapped before it is dropped.
+        unsafe { core::slice::from_raw_parts(self.start.as_ptr(), self.length) }
+    }
+}
+
+impl core::ops::DerefMut for Mapping {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above; writable, because private.
+        unsafe { core::slice::from_raw_parts_mut(self.start.as_ptr(), self.length) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        if self.length > 0 {
+            // SAFETY: borrows of it have ended.
+            unsafe { unmap(self.start.as_ptr(), self.length) };
+        }
+    }
+}
+
+/// Maps a file. What is written to the mapping stays in it.
+///
+/// # Errors
+/// The error number.
+pub fn map_file(path: &CStr) -> Result<Mapping, i32> {
+    let fd = open(path, libc::O_RDONLY | libc::O_NONBLOCK)?;
     // SAFETY: lseek on a descriptor of ours.
     let length = unsafe { syscall(libc::SYS_lseek, [fd as usize, 0, libc::SEEK_END as usize, 0, 0, 0]) };
-    let start = length.ok().filter(|&length| length > 0).and_then(|length| {
-        let (protection, flags) = (libc::PROT_READ as usize, libc::MAP_PRIVATE as usize);
+    let mapping = length.and_then(|length| {
+        if length == 0 {
+            return Ok(Mapping::default());
+        }
+        let arguments = [0, length, DATA as usize, libc::MAP_PRIVATE as usize, fd as usize, 0];
         // SAFETY: a new mapping.
-        unsafe { syscall(libc::SYS_mmap, [0, length, protection, flags, fd as usize, 0]) }
-            .ok()
-            .map(|start| (start, length))
+        let start = unsafe { syscall(libc::SYS_mmap, arguments) }?;
+        Ok(Mapping { start: NonNull::new(start as *mut u8).ok_or(libc::ENOMEM)?, length })
     });
     close(fd);
-    // SAFETY: the mapping was just made and is never removed.
-    start.map(|(start, length)| unsafe { core::slice::from_raw_parts(start as *const u8, length) })
+    mapping
 }
 
 /// # Safety
