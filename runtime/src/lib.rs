@@ -26,6 +26,7 @@ pub mod options;
 pub mod patch;
 pub mod policy;
 pub mod port;
+pub mod profile;
 pub mod record;
 pub mod runtime;
 pub mod site;

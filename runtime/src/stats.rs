@@ -45,27 +45,22 @@ impl Out {
     }
 
     /// Writes a number.
-    pub fn number(&mut self, mut number: u64) -> &mut Self {
-        let mut digits = [0u8; 20];
-        let mut at = digits.len();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (number % 10) as u8;
-            number /= 10;
-            if number == 0 {
-                return self.bytes(&digits[at..]);
-            }
+    pub fn number(&mut self, number: u64) -> &mut Self {
+        self.bytes(decimal(number, &mut [0; 20]))
+    }
+
+    /// Writes a number with the digits 0 to f.
+    pub fn hex(&mut self, number: u64) -> &mut Self {
+        let digits = (64 - number.leading_zeros()).div_ceil(4).max(1);
+        for digit in (0..digits).rev() {
+            self.bytes(&[b"0123456789abcdef"[(number >> (digit * 4) & 15) as usize]]);
         }
+        self
     }
 
     /// Writes an address as a JSON string, `"0x…"`.
     pub fn address(&mut self, address: u64) -> &mut Self {
-        self.text("\"0x");
-        let digits = (64 - address.leading_zeros()).div_ceil(4).max(1);
-        for digit in (0..digits).rev() {
-            self.bytes(&[b"0123456789abcdef"[(address >> (digit * 4) & 15) as usize]]);
-        }
-        self.text("\"")
+        self.text("\"0x").hex(address).text("\"")
     }
 
     /// Writes a JSON string, or `null`.
@@ -92,7 +87,8 @@ impl Out {
         self.text("\"")
     }
 
-    fn written(&self) -> &[u8] {
+    /// What has not been flushed yet.
+    pub fn written(&self) -> &[u8] {
         // SAFETY: `bytes` has written what comes before `used`.
         unsafe { core::slice::from_raw_parts(self.buffer.as_ptr().cast(), self.used) }
     }
@@ -118,6 +114,19 @@ impl Out {
     pub fn finish(&mut self) -> Result<(), i32> {
         self.flush();
         if self.error == 0 { Ok(()) } else { Err(self.error) }
+    }
+}
+
+/// The digits of a number.
+pub fn decimal(mut number: u64, room: &mut [u8; 20]) -> &[u8] {
+    let mut at = room.len();
+    loop {
+        at -= 1;
+        room[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &room[at..];
+        }
     }
 }
 
