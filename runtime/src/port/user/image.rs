@@ -147,7 +147,7 @@ impl Symbols {
     }
 
     /// Name of the function that contains `address`.
-    pub fn function(&self, address: usize) -> Option<&[u8]> {
+    pub fn function(&mut self, address: usize) -> Option<&[u8]> {
         let value = address.checked_sub(self.base)? as u64;
         // A stripped file still has the symbols that it exports.
         [elf::SHT_SYMTAB, elf::SHT_DYNSYM].into_iter().find_map(|kind| self.find(kind, value))
