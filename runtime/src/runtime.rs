@@ -8,7 +8,7 @@ use crate::patch::{self, Bodies};
 use crate::policy::{
     self, COUNT_LIMIT, Decision, FOR_EVER, LEARN_LIMIT, MISS_LIMIT, RETRY, Refusal, Seen, State, WAYS,
 };
-use crate::port::{Port, System, user::Lock};
+use crate::port::{Guard, Lock, Port, System};
 use crate::record::Record;
 use crate::site::{Image, Index, Site};
 use core::cell::UnsafeCell;
@@ -327,7 +327,7 @@ impl Runtime {
     }
 
     /// Keeps everybody else from patching.
-    pub fn hold(&self) -> Option<crate::port::user::Guard<'_>> {
+    pub fn hold(&self) -> Option<Guard<'_>> {
         let guard = self.lock.try_lock()?;
         if guard.interrupted {
             self.recover();
@@ -361,7 +361,7 @@ impl Default for Runtime {
 /// The lock, held, and what it guards.
 pub(crate) struct Locked<'a> {
     runtime: &'a Runtime,
-    _guard: crate::port::user::Guard<'a>,
+    _guard: Guard<'a>,
 }
 
 impl Locked<'_> {

@@ -2,7 +2,7 @@
 
 use crate::layout::Form;
 use crate::policy::{State, WAYS};
-use crate::port::user::{symbols::Symbols, sys};
+use crate::port::{Port, Symbols, System};
 use crate::record::Record;
 use crate::runtime::{self, Runtime};
 use crate::site::Image;
@@ -13,18 +13,18 @@ use core::sync::atomic::Ordering;
 /// Version of the format.
 const VERSION: u64 = 1;
 
-/// Buffered output to a descriptor. It formats by itself: core's formatting calls through pointers.
+/// Buffered output. It formats by itself: core's formatting calls through pointers.
 pub struct Out {
-    fd: i32,
+    output: <System as Port>::Output,
     buffer: [MaybeUninit<u8>; 1024],
     used: usize,
     error: i32,
 }
 
 impl Out {
-    /// Output to `fd`.
-    pub const fn new(fd: i32) -> Self {
-        Self { fd, buffer: [MaybeUninit::uninit(); 1024], used: 0, error: 0 }
+    /// Output to `output`.
+    pub const fn new(output: <System as Port>::Output) -> Self {
+        Self { output, buffer: [MaybeUninit::uninit(); 1024], used: 0, error: 0 }
     }
 
     /// Writes bytes.
@@ -94,17 +94,10 @@ impl Out {
     }
 
     fn flush(&mut self) {
-        let mut error = self.error;
-        let mut rest = self.written();
-        while !rest.is_empty() && error == 0 {
-            match sys::write(self.fd, rest) {
-                Ok(written) => rest = &rest[written.min(rest.len())..],
-                Err(libc::EINTR) => {}
-                Err(number) => error = number,
-            }
+        if self.error == 0 {
+            self.error = System::write(self.output, self.written()).err().unwrap_or(0);
         }
         self.used = 0;
-        self.error = error;
     }
 
     /// Writes what is left.
@@ -189,21 +182,9 @@ fn learned_and_missed(record: &Record) -> (u64, u64) {
     if record.state() == State::Learning { (learned + pending, missed) } else { (learned, missed + pending) }
 }
 
-/// Writes the statistics to a file.
-///
-/// # Errors
-/// The error number of the system.
-pub fn write(runtime: &Runtime, image: &Image, path: &CStr) -> Result<(), i32> {
-    let fd = sys::open(path, libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_NONBLOCK)?;
-    let mut out = Out::new(fd);
-    report(runtime, image, &mut out);
-    let result = out.finish();
-    sys::close(fd);
-    result
-}
-
-fn report(runtime: &Runtime, image: &Image, out: &mut Out) {
-    let symbols = Symbols::of(image);
+/// Writes the statistics.
+pub fn report(runtime: &Runtime, image: &Image, out: &mut Out) {
+    let mut symbols = Symbols::of(image);
     let count = |state: State| runtime.records().filter(|record| record.state() == state).count() as u64;
     let (mut learned, mut missed) = (0, 0);
     for record in runtime.records() {
@@ -213,7 +194,7 @@ fn report(runtime: &Runtime, image: &Image, out: &mut Out) {
     let field = |out: &mut Out, name: &str, value: u64| {
         out.text(",\"").text(name).text("\":").number(value);
     };
-    out.text("{\"version\":").number(VERSION).text(",\"pid\":").number(sys::process_id().into());
+    out.text("{\"version\":").number(VERSION).text(",\"pid\":").number(System::process_id().into());
     out.text(",\"mode\":\"").text(runtime.mode().name()).text("\",\"totals\":{\"sites\":");
     out.number(image.entries.len() as u64);
     field(out, "executed", runtime.records().count() as u64);
@@ -231,12 +212,12 @@ fn report(runtime: &Runtime, image: &Image, out: &mut Out) {
     out.text("},\"sites\":[");
     for (index, record) in runtime.records().enumerate() {
         out.text(if index == 0 { "\n" } else { ",\n" });
-        one_site(image, &symbols, record, out);
+        one_site(image, &mut symbols, record, out);
     }
     out.text("\n]}\n");
 }
 
-fn one_site(image: &Image, symbols: &Symbols, record: &Record, out: &mut Out) {
+fn one_site(image: &Image, symbols: &mut Symbols, record: &Record, out: &mut Out) {
     let site = runtime::site_of(image, record);
     let address = site.map_or(0, |site| site.compare());
     out.text("{\"address\":").address(address as u64);
@@ -271,10 +252,9 @@ fn one_site(image: &Image, symbols: &Symbols, record: &Record, out: &mut Out) {
     out.text(",\"failure\":").string((!refusal.is_empty()).then_some(refusal.as_bytes())).text("}");
 }
 
-/// Says on standard error which sites were refused, and why.
-pub fn explain(runtime: &Runtime, image: &Image) {
-    let symbols = Symbols::of(image);
-    let mut out = Out::new(2);
+/// Says which sites were refused, and why.
+pub fn explain(runtime: &Runtime, image: &Image, out: &mut Out) {
+    let mut symbols = Symbols::of(image);
     for record in runtime.records() {
         let why = record.refusal().explain();
         if why.is_empty() {
@@ -291,7 +271,6 @@ pub fn explain(runtime: &Runtime, image: &Image) {
         }
         out.text(": stays on the retpoline: ").text(why).text("\n");
     }
-    let _ = out.finish();
 }
 
 #[cfg(test)]

@@ -5,14 +5,24 @@ use crate::policy::Refusal;
 use core::ptr::NonNull;
 
 pub mod user;
+use user as chosen;
 
 /// The port that this build is for.
-pub type System = user::User;
+pub use chosen::System;
+
+/// Keeps all but one thread from patching. It is tried, never waited for.
+pub use chosen::{Guard, Lock};
+
+/// Names of addresses in one image.
+pub use chosen::Symbols;
 
 /// A system that relpolines can run on.
 pub trait Port {
     /// Writes code while it is open.
     type CodeWriter: CodeWriter;
+
+    /// Where text goes.
+    type Output: Copy;
 
     /// Zeroed memory for data, or `None`. Callable in a signal handler.
     fn map(length: usize) -> Option<NonNull<u8>>;
@@ -33,6 +43,15 @@ pub trait Port {
     /// Memory for code and, behind it, for its data, as close below `image` as there is room. The code part
     /// can be executed and is written with a [`CodeWriter`] alone; it is filled with traps.
     fn map_code(image: core::ops::Range<usize>, code: usize, data: usize) -> Option<NonNull<u8>>;
+
+    /// Writes all of `bytes`.
+    ///
+    /// # Errors
+    /// The error number of the system.
+    fn write(output: Self::Output, bytes: &[u8]) -> Result<(), i32>;
+
+    /// Number of this process.
+    fn process_id() -> u32;
 
     /// The processor's clock. Only differences are looked at, and roughly.
     fn ticks() -> u64;

@@ -2,7 +2,6 @@
 
 use super::start::RUNTIME;
 use crate::options::Mode;
-use crate::stats;
 use core::arch::global_asm;
 use core::ffi::{CStr, c_char, c_int, c_void};
 
@@ -67,7 +66,7 @@ pub extern "C" fn relpoline_relearn() -> c_int {
 pub unsafe extern "C" fn relpoline_write_stats(path: *const c_char) -> c_int {
     let Some(image) = RUNTIME.image() else { return libc::ENOTSUP };
     // SAFETY: the caller's promise.
-    match stats::write(&RUNTIME, image, unsafe { CStr::from_ptr(path) }) {
+    match super::start::write_statistics(image, unsafe { CStr::from_ptr(path) }) {
         Ok(()) => 0,
         Err(error) => error,
     }

@@ -15,6 +15,7 @@ use crate::policy::Refusal;
 use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+pub use symbols::Symbols;
 
 /// Distance between the addresses that are tried for code near an image.
 const STEP: usize = 64 * 1024;
@@ -36,10 +37,12 @@ static RESERVE: Reserve = Reserve(core::cell::UnsafeCell::new([0; RESERVED_DATA]
 
 /// Linux in user space.
 #[derive(Debug)]
-pub struct User;
+pub struct System;
 
-impl Port for User {
+impl Port for System {
     type CodeWriter = MemFile;
+    /// A descriptor.
+    type Output = i32;
 
     fn map(length: usize) -> Option<NonNull<u8>> {
         sys::map(length)
@@ -77,6 +80,21 @@ impl Port for User {
         None
     }
 
+    fn write(output: i32, mut bytes: &[u8]) -> Result<(), i32> {
+        while !bytes.is_empty() {
+            match sys::write(output, bytes) {
+                Ok(written) => bytes = &bytes[written.min(bytes.len())..],
+                Err(libc::EINTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn process_id() -> u32 {
+        sys::process_id()
+    }
+
     fn ticks() -> u64 {
         // SAFETY: part of x86-64.
         unsafe { core::arch::x86_64::_rdtsc() }
@@ -101,7 +119,7 @@ impl Port for User {
 /// Fills new memory for code with traps.
 fn fill(start: NonNull<u8>, length: usize) -> bool {
     const PIECE: usize = 256;
-    let Ok(mut writer) = User::open_code() else { return false };
+    let Ok(mut writer) = System::open_code() else { return false };
     (0..length).step_by(PIECE).all(|at| {
         let piece = &[TRAP; PIECE][..PIECE.min(length - at)];
         // SAFETY: nobody knows the memory yet.

@@ -4,6 +4,7 @@ use super::image::{self, FileName};
 use super::{slow_path, sys};
 use crate::options::{self, Mode, Options};
 use crate::runtime::Runtime;
+use crate::site::Image;
 use crate::stats::{self, Out};
 use core::arch::global_asm;
 use core::ffi::{CStr, c_char};
@@ -89,7 +90,9 @@ extern "C" fn end() {
         return;
     };
     if options.verbose {
-        stats::explain(&RUNTIME, image);
+        let mut out = Out::new(2);
+        stats::explain(&RUNTIME, image, &mut out);
+        let _ = out.finish();
     }
     let Some(path) = options.stats else { return };
     // Not on the stack, which may be small, and not mapped: the system may refuse it, and that had to be said.
@@ -101,7 +104,7 @@ extern "C" fn end() {
     let name = stats::expand_path(path, sys::process_id(), object, room);
     // A file that grows too large, or a pipe that nobody reads, is an error to report, not the program's end.
     let signals = sys::block_signals();
-    let result = name.ok_or(libc::ENAMETOOLONG).and_then(|name| stats::write(&RUNTIME, image, name));
+    let result = name.ok_or(libc::ENAMETOOLONG).and_then(|name| write_statistics(image, name));
     sys::drop_signals(&[libc::SIGXFSZ, libc::SIGPIPE]);
     sys::restore_signals(signals);
     match result {
@@ -114,6 +117,19 @@ extern "C" fn end() {
             b"; name a writable file: RELPOLINE_OPTIONS=stats=FILE",
         ]),
     }
+}
+
+/// Writes the statistics to a file.
+///
+/// # Errors
+/// The error number of the system.
+pub fn write_statistics(image: &Image, path: &CStr) -> Result<(), i32> {
+    let fd = sys::open(path, libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_NONBLOCK)?;
+    let mut out = Out::new(fd);
+    stats::report(&RUNTIME, image, &mut out);
+    let result = out.finish();
+    sys::close(fd);
+    result
 }
 
 fn read_options() -> Options<'static> {
