@@ -165,10 +165,32 @@ pub unsafe fn promote(
     cell: &Cell,
     target: u64,
 ) -> Result<(), Refusal> {
+    let mut writer = System::open_code()?;
+    // SAFETY: the caller's promise.
+    unsafe { write_inline(&mut writer, image, copies, cell, target)? };
+    System::sync_cores()?;
+    // Release: pairs with the load of the site's compare.
+    cell.hot.store(target, Ordering::Release);
+    Ok(())
+}
+
+/// Writes the inline branch of a site, which stays closed: step 2 of the protocol, without the others.
+///
+/// # Errors
+/// Why it was not written.
+///
+/// # Safety
+/// As for [`promote`]. Before the cell is opened the cores are synchronised.
+pub unsafe fn write_inline(
+    writer: &mut <System as Port>::CodeWriter,
+    image: &Image,
+    copies: impl Iterator<Item = Site>,
+    cell: &Cell,
+    target: u64,
+) -> Result<(), Refusal> {
     if cell.hot.load(Ordering::Relaxed) != NEVER {
         return Err(Refusal::Bytes);
     }
-    let mut writer = System::open_code()?;
     let mut written = 0;
     let mut refusal = Refusal::Table;
     for site in copies {
@@ -177,7 +199,7 @@ pub unsafe fn promote(
             let emitted = site.emitted_hot_target();
             let branch = image.hot_branch(&site, emitted)?;
             // SAFETY: the hot branch stands behind the compare with the cell, which has been NEVER so far.
-            unsafe { write_branch(&mut writer, branch, emitted, target) }
+            unsafe { write_branch(writer, branch, emitted, target) }
         });
         match result {
             Ok(()) => written += 1,
@@ -186,13 +208,7 @@ pub unsafe fn promote(
             Err(why) => refusal = why,
         }
     }
-    if written == 0 {
-        return Err(refusal);
-    }
-    System::sync_cores()?;
-    // Release: pairs with the load of the site's compare.
-    cell.hot.store(target, Ordering::Release);
-    Ok(())
+    if written == 0 { Err(refusal) } else { Ok(()) }
 }
 
 /// Opens a target of the site's chain; where it has none, it is added. Returns whether code was written.
@@ -249,6 +265,18 @@ pub unsafe fn close(record: &Record) {
         (0..LINKS).for_each(|link| body.slot(link).store(NEVER, Ordering::Release));
         body.flag().store(0, Ordering::Release);
     }
+}
+
+/// Targets that a site has branches to, open or not.
+///
+/// # Safety
+/// The caller holds the runtime's lock for as long as the iterator lives.
+pub unsafe fn targets(record: &Record) -> impl Iterator<Item = u64> {
+    // SAFETY: the caller's promise.
+    let chain = unsafe { chain_of(record) };
+    // SAFETY: likewise.
+    let linked = chain.flat_map(|body| unsafe { body.as_ref() }.targets);
+    core::iter::once(record.inline.load(Ordering::Relaxed)).chain(linked)
 }
 
 /// The bodies of a site's chain.

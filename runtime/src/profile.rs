@@ -74,10 +74,13 @@ pub fn read(text: &[u8]) -> Result<impl Iterator<Item = Line<'_>> + Clone, Error
             }
             return Ok(body[..length - HEADER.len() - 1].split(|&byte| byte == b'\n').filter_map(parse));
         }
-        let line_read = parse(whole).ok_or(at("'object NAME', 'site FUNCTION NUMBER OF' or 'target FUNCTION OFFSET'"))?;
+        let line_read =
+            parse(whole).ok_or(at("'object NAME', 'site FUNCTION NUMBER OF' or 'target FUNCTION OFFSET'"))?;
         match (line_read, after) {
             (Line::Site { .. }, None) => return Err(at("'object NAME' first")),
-            (Line::Target { .. }, None | Some(Line::Object(_))) => return Err(at("a site before its target")),
+            (Line::Target { .. }, None | Some(Line::Object(_))) => {
+                return Err(at("a site before its target"));
+            }
             _ => after = Some(line_read),
         }
         count += 1;
@@ -239,7 +242,10 @@ mod tests {
     #[test]
     fn errors_name_the_line() {
         assert_eq!(error(b"").line, 1);
-        assert_eq!(error(b"relpoline profile 1\nsite f 0 1\n"), Error { line: 2, expected: "'object NAME' first" });
+        assert_eq!(
+            error(b"relpoline profile 1\nsite f 0 1\n"),
+            Error { line: 2, expected: "'object NAME' first" }
+        );
         assert_eq!(error(b"relpoline profile 1\nobject x\nsite f 1 1\n").line, 3);
     }
 }

@@ -32,6 +32,15 @@ pub struct Runtime {
     relearns: AtomicU64,
 }
 
+/// A site, and the targets that it is known to have: the hottest first, 0 behind the last.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// The site.
+    pub site: Site,
+    /// Addresses.
+    pub targets: [u64; WAYS],
+}
+
 /// What only the holder of the lock touches.
 struct Guarded {
     index: Index,
@@ -97,11 +106,7 @@ impl Runtime {
 
     /// The mode that the runtime is in.
     pub fn mode(&self) -> Mode {
-        match self.mode.load(Ordering::Relaxed) {
-            0 => Mode::On,
-            1 => Mode::Off,
-            _ => Mode::Count,
-        }
+        Mode::from_number(self.mode.load(Ordering::Relaxed))
     }
 
     pub(crate) fn store_mode(&self, mode: Mode) {
@@ -141,15 +146,20 @@ impl Runtime {
         if cell.gate.load(Ordering::Relaxed) != 0 {
             return;
         }
-        if self.mode() == Mode::Off {
+        if matches!(self.mode(), Mode::Off | Mode::Freeze) {
             cell.gate.store(GATE_QUIET, Ordering::Relaxed);
             return;
         }
-        let Some(record) = guarded.arena().take::<Record>() else {
+        self.add_record(guarded.arena(), cell);
+    }
+
+    /// Makes the record of a site that has none. The caller holds the lock.
+    fn add_record(&self, arena: &mut Arena, cell: &Cell) -> Option<&Record> {
+        let Some(record) = arena.take::<Record>() else {
             // Asking the system again at every call would cost more than the retpoline.
             cell.gate.store(GATE_QUIET, Ordering::Relaxed);
             self.failures.fetch_add(1, Ordering::Relaxed);
-            return;
+            return None;
         };
         // SAFETY: fresh zeroed memory, a valid record that nobody else knows.
         let record = unsafe { record.as_ref() };
@@ -161,6 +171,7 @@ impl Runtime {
         self.records.store(pointer, Ordering::Release);
         // Release: the slow path follows the pointer, and the load depends on it.
         cell.gate.store(pointer as usize, Ordering::Release);
+        Some(record)
     }
 
     /// Decides on a site, one of whose counts has reached its limit, or whose rest is over.
@@ -176,6 +187,11 @@ impl Runtime {
         }
         let calls = record.harvest();
         if let (Some(mut guarded), Some(image)) = (guarded, self.image()) {
+            if self.mode() == Mode::Freeze {
+                record.rest.store(FOR_EVER, Ordering::Relaxed);
+                record.cell().gate.fetch_or(GATE_QUIET, Ordering::Relaxed);
+                return;
+            }
             self.decide(guarded.get(), image, record, calls);
         }
     }
@@ -228,6 +244,53 @@ impl Runtime {
             }
             Decision::Quiet { because } => self.silence(record, because),
         }
+    }
+
+    /// Gives sites that have not run yet the targets that they are known to have. Returns how many sites were
+    /// promoted.
+    pub fn begin_with(&self, known: impl Iterator<Item = Known>) -> usize {
+        let (Some(mut locked), Some(image)) = (self.lock(), self.image()) else { return 0 };
+        let guarded = locked.get();
+        let Ok(mut writer) = System::open_code() else { return 0 };
+        // All inline branches are written before the cores are synchronised, once.
+        for known in known {
+            let cell = known.site.cell_in(image);
+            let Some(cell) = cell.filter(|cell| cell.gate.load(Ordering::Relaxed) == 0) else { continue };
+            let Some(record) = self.add_record(&mut guarded.arena, cell) else { break };
+            for (place, target) in record.targets.iter().zip(known.targets) {
+                place.store(target, Ordering::Relaxed);
+            }
+            self.patching.store(core::ptr::from_ref(record).cast_mut(), Ordering::Relaxed);
+            let copies = guarded.index.copies(image, core::ptr::from_ref(cell) as usize);
+            // SAFETY: the lock is held. Nothing was written for this cell, which had no record; what is written
+            // now is remembered, and a failure but for the reach is final.
+            let result = copies.and_then(|copies| unsafe {
+                patch::write_inline(&mut writer, image, copies, cell, known.targets[0])
+            });
+            match result {
+                Ok(()) => record.inline.store(known.targets[0], Ordering::Relaxed),
+                Err(refusal) => self.silence(record, refusal),
+            }
+        }
+        drop(writer);
+        let synced = System::sync_cores();
+        let mut promoted = 0;
+        for record in self.records().filter(|record| record.inline.load(Ordering::Relaxed) != 0) {
+            self.patching.store(core::ptr::from_ref(record).cast_mut(), Ordering::Relaxed);
+            match synced {
+                Ok(()) => {
+                    let known =
+                        record.targets.iter().take_while(|target| target.load(Ordering::Relaxed) != 0);
+                    let ways: [usize; WAYS] = core::array::from_fn(|way| way);
+                    self.promote(guarded, image, record, &ways[..known.count()]);
+                    self.written.fetch_add(1, Ordering::Relaxed);
+                    promoted += 1;
+                }
+                Err(refusal) => self.silence(record, refusal),
+            }
+        }
+        self.patching.store(core::ptr::null_mut(), Ordering::Relaxed);
+        promoted
     }
 
     fn promote(&self, guarded: &mut Guarded, image: &Image, record: &Record, ways: &[usize]) {

@@ -43,6 +43,12 @@ impl Site {
         resolve(&self.entry.cell)
     }
 
+    /// The cell, if the table and the code of `image` agree on the site.
+    pub fn cell_in(&self, image: &Image) -> Option<&'static Cell> {
+        // SAFETY: `check` found the cell in the image's data, aligned.
+        image.check(self).ok().map(|()| unsafe { &*(self.cell() as *const Cell) })
+    }
+
     /// Address of `stub.cold`.
     pub fn stub_cold(&self) -> usize {
         resolve(&self.entry.stub)

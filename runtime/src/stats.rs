@@ -1,11 +1,11 @@
 //! Statistics, as JSON. The format is part of the interface: fields are added, never changed.
 
-use crate::layout::Form;
+use crate::layout::{self, Form};
 use crate::policy::{State, WAYS};
 use crate::port::{Port, Symbols, System};
 use crate::record::Record;
 use crate::runtime::{self, Runtime};
-use crate::site::Image;
+use crate::site::{Image, Site};
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
 use core::sync::atomic::Ordering;
@@ -223,7 +223,8 @@ fn one_site(image: &Image, symbols: &mut Symbols, record: &Record, out: &mut Out
     out.text("{\"address\":").address(address as u64);
     out.text(",\"offset\":").address(address.saturating_sub(image.base) as u64);
     out.text(",\"object\":").string(symbols.object());
-    out.text(",\"function\":").string(site.and_then(|site| symbols.caller(&site)));
+    let function = site.and_then(|site| caller(symbols, &site));
+    out.text(",\"function\":").string(function);
     out.text(",\"file\":").string(site.and_then(|site| image.file(&site)).map(CStr::to_bytes));
     out.text(",\"line\":").number(site.map_or(0, |site| site.line()).into());
     let form = if site.is_some_and(|site| site.form() == Form::Stub) { "stub" } else { "inline" };
@@ -252,6 +253,11 @@ fn one_site(image: &Image, symbols: &mut Symbols, record: &Record, out: &mut Out
     out.text(",\"failure\":").string((!refusal.is_empty()).then_some(refusal.as_bytes())).text("}");
 }
 
+/// Name of the function that `site` was compiled in.
+fn caller<'a>(symbols: &'a mut Symbols, site: &Site) -> Option<&'a [u8]> {
+    symbols.function(site.compare()).map(layout::function_of)
+}
+
 /// Says which sites were refused, and why.
 pub fn explain(runtime: &Runtime, image: &Image, out: &mut Out) {
     let mut symbols = Symbols::of(image);
@@ -261,7 +267,7 @@ pub fn explain(runtime: &Runtime, image: &Image, out: &mut Out) {
             continue;
         }
         let site = runtime::site_of(image, record);
-        out.text("relpoline: ").bytes(site.and_then(|site| symbols.caller(&site)).unwrap_or(b"?"));
+        out.text("relpoline: ").bytes(site.and_then(|site| caller(&mut symbols, &site)).unwrap_or(b"?"));
         if let Some(file) = site.and_then(|site| image.file(&site)) {
             out.text(" (")
                 .bytes(file.to_bytes())

@@ -1,7 +1,7 @@
 //! The image that this copy of the runtime was linked into.
 
-use crate::layout::Entry;
 use super::sys::{self, Mapping};
+use crate::layout::Entry;
 use crate::site::Image;
 use core::arch::global_asm;
 use core::ffi::CStr;

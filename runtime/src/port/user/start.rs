@@ -2,7 +2,7 @@
 
 use super::image::{self, FileName};
 use super::{slow_path, sys};
-use crate::options::{self, Mode, Options};
+use crate::options::{self, Options};
 use crate::runtime::Runtime;
 use crate::site::Image;
 use crate::stats::{self, Out};
@@ -19,7 +19,7 @@ const PATH_MAX: usize = 4096;
 /// Set once the options have been read: `OPTIONS` is not written any more.
 static STARTED: AtomicBool = AtomicBool::new(false);
 static mut PATH: [u8; PATH_MAX] = [0; PATH_MAX];
-static mut OPTIONS: Options<'static> = Options { mode: Mode::On, stats: None, help: false, verbose: false };
+static mut OPTIONS: Options<'static> = Options::NONE;
 
 /// Among the first constructors: the program's own may make many calls.
 #[used]
@@ -133,10 +133,10 @@ pub fn write_statistics(image: &Image, path: &CStr) -> Result<(), i32> {
 }
 
 fn read_options() -> Options<'static> {
-    let Some(text) = variable(b"RELPOLINE_OPTIONS=") else { return Options::default() };
+    let Some(text) = variable(b"RELPOLINE_OPTIONS=") else { return Options::NONE };
     // A program with borrowed rights must not write files that its caller names.
     if sys::has_borrowed_rights() {
-        return Options::default();
+        return Options::NONE;
     }
     let options = options::parse(text, |error| {
         let expected = error.expected.unwrap_or("mode=, stats=, verbose= or help=");

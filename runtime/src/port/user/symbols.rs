@@ -4,7 +4,7 @@ extern crate alloc;
 
 use super::image::{FileName, file_name};
 use super::sys::{self, Mapping};
-use crate::layout::STUB_SYMBOL_SUFFIX;
+use crate::layout::function_of;
 use crate::site::{Image, Site};
 use alloc::vec::Vec;
 
@@ -52,7 +52,8 @@ impl Symbols {
     /// Reads the file of `image`. Where that is not possible, nothing has a name.
     pub fn of(image: &Image) -> Self {
         let path = file_name(image.text.start);
-        let file = path.as_ref().and_then(|path| sys::map_file(path.path_with_nul()?).ok()).unwrap_or_default();
+        let file =
+            path.as_ref().and_then(|path| sys::map_file(path.path_with_nul()?).ok()).unwrap_or_default();
         let functions = functions_of(&file).unwrap_or_default();
         Self { path, file, base: image.base, functions }
     }
@@ -67,27 +68,25 @@ impl Symbols {
         self.path.as_ref().map(FileName::name)
     }
 
-    /// Name of the function that contains `address`.
-    pub fn function(&self, address: usize) -> Option<&[u8]> {
+    /// Name of the function that contains `address`. Not every port can keep names apart, hence the exclusive borrow.
+    pub fn function(&mut self, address: usize) -> Option<&[u8]> {
         self.locate(address).map(|(name, _)| name)
     }
 
     /// Name of the function that `site` was compiled in.
     pub fn caller(&self, site: &Site) -> Option<&[u8]> {
-        // The compare of the stub form lies in the stubs, whose symbol ends with this suffix.
-        let name = self.function(site.compare())?;
-        Some(name.strip_suffix(STUB_SYMBOL_SUFFIX.as_bytes()).unwrap_or(name))
+        self.locate(site.compare()).map(|(name, _)| function_of(name))
     }
 
     /// Name of the function that contains `address`, and the distance from its start.
     pub fn locate(&self, address: usize) -> Option<(&[u8], u64)> {
         let value = address.checked_sub(self.base)? as u64;
         let behind = self.functions.partition_point(|function| function.start <= value);
-        // Functions of one address follow each other; one that ends earlier may lie within another.
+        // Functions of one address follow each other, and one may lie within another.
         let candidates = self.functions[..behind].iter().rev().take(8);
-        let function = candidates.filter(|function| function.contains(value)).reduce(|best, other| {
-            if other.start == best.start { other } else { best }
-        })?;
+        let function = candidates
+            .filter(|function| function.contains(value))
+            .reduce(|best, other| if other.start == best.start { other } else { best })?;
         Some((self.name(function)?, value - function.start))
     }
 
