@@ -129,8 +129,8 @@ impl Bodies {
         Self { reserve_taken: true, ..Self::new() }
     }
 
-    /// Addresses for a body and its slots.
-    fn take(&mut self, image: &Image) -> Result<(usize, usize), Refusal> {
+    /// Sees to it that there is room for a body. No writer is open.
+    fn reserve(&mut self, image: &Image) -> Result<(), Refusal> {
         if self.left == 0 {
             if !self.reserve_taken {
                 self.reserve_taken = true;
@@ -144,11 +144,16 @@ impl Bodies {
                 self.left = BODIES;
             }
         }
+        Ok(())
+    }
+
+    /// Addresses for a body and its slots.
+    fn take(&mut self) -> (usize, usize) {
         let taken = (self.code, self.slots);
         self.code += BODY_STRIDE;
         self.slots += SLOTS_STRIDE;
         self.left -= 1;
-        Ok(taken)
+        taken
     }
 }
 
@@ -159,6 +164,7 @@ impl Bodies {
 ///
 /// # Safety
 /// The caller holds the runtime's lock, and no earlier call for this cell has succeeded.
+#[inline(never)]
 pub unsafe fn promote(
     image: &Image,
     copies: impl Iterator<Item = Site>,
@@ -218,6 +224,7 @@ pub unsafe fn write_inline(
 ///
 /// # Safety
 /// The caller holds the runtime's lock. `site` is a row of the record's cell.
+#[inline(never)]
 pub unsafe fn extend(
     image: &Image,
     site: &Site,
@@ -316,18 +323,23 @@ unsafe fn add_link(
     bodies: &mut Bodies,
 ) -> Result<(NonNull<Chain>, usize), Refusal> {
     image.check(site)?;
-    let mut writer = System::open_code()?;
     // SAFETY: the caller holds the lock.
     let length = unsafe { chain_of(record) }.count();
     // SAFETY: likewise.
     let last = unsafe { chain_of(record) }.last();
     // SAFETY: likewise.
     let room = last.filter(|last| unsafe { last.as_ref() }.used < LINKS);
+    if room.is_none() {
+        if length == LONGEST_CHAIN {
+            return Err(Refusal::Full);
+        }
+        bodies.reserve(image)?;
+    }
+    let mut writer = System::open_code()?;
     let mut chain = match room {
         Some(chain) => chain,
-        None if length == LONGEST_CHAIN => return Err(Refusal::Full),
         None => {
-            let (body, slots) = bodies.take(image)?;
+            let (body, slots) = bodies.take();
             let chain: NonNull<Chain> = arena.take().ok_or(Refusal::Memory)?;
             // SAFETY: the arena just gave this memory to nobody else.
             unsafe { chain.write(Chain { body, slots, targets: [0; LINKS], used: 0, next: None }) };

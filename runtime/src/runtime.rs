@@ -192,7 +192,7 @@ impl Runtime {
                 record.cell().gate.fetch_or(GATE_QUIET, Ordering::Relaxed);
                 return;
             }
-            self.decide(guarded.get(), image, record, calls);
+            self.decide(guarded.get(), image, record, &calls);
         }
     }
 
@@ -205,29 +205,32 @@ impl Runtime {
         }
     }
 
-    fn decide(&self, guarded: &mut Guarded, image: &Image, record: &Record, calls: [u64; WAYS + 1]) {
+    // Neither this nor what it calls is inlined: each one's locals are gone when the next one runs. The stack may be
+    // small.
+    #[inline(never)]
+    fn decide(&self, guarded: &mut Guarded, image: &Image, record: &Record, calls: &[u32; WAYS + 1]) {
         if self.mode() == Mode::Count || record.state() == State::Off || record.silent.load(Ordering::Relaxed)
         {
             return;
         }
         let placed = record.placed.load(Ordering::Relaxed);
-        let mut seen = [None; WAYS];
+        let mut seen = [Seen { way: 0, calls: 0, placed: true, reachable: false }; WAYS];
+        let mut known = 0;
         for (way, place) in seen.iter_mut().enumerate() {
             let target = record.targets[way].load(Ordering::Relaxed);
-            if target != 0 {
-                *place = Some(Seen {
-                    way,
-                    calls: calls[way],
-                    placed: placed & 1 << way != 0,
-                    reachable: patch::reaches(image, target),
-                });
+            // Ways fill up from the first; a way that another thread has just claimed waits for the next time.
+            if target == 0 {
+                break;
             }
+            known = way + 1;
+            *place = Seen {
+                way: way as u8,
+                calls: calls[way],
+                placed: placed & 1 << way != 0,
+                reachable: patch::reaches(image, target),
+            };
         }
-        // Ways fill up from the first; a way that another thread has just claimed waits for the next time.
-        let known = seen.iter().position(Option::is_none).unwrap_or(WAYS);
-        let seen: [Seen; WAYS] =
-            seen.map(|target| target.unwrap_or(Seen { way: 0, calls: 0, placed: true, reachable: false }));
-        match policy::decide(&seen[..known], calls[WAYS]) {
+        match policy::decide(&mut seen[..known], calls[WAYS]) {
             Decision::Wait => {}
             Decision::Promote { ways, count } => {
                 let mut pace = record.pace();
@@ -281,7 +284,7 @@ impl Runtime {
                 Ok(()) => {
                     let known =
                         record.targets.iter().take_while(|target| target.load(Ordering::Relaxed) != 0);
-                    let ways: [usize; WAYS] = core::array::from_fn(|way| way);
+                    let ways: [u8; WAYS] = core::array::from_fn(|way| way as u8);
                     self.promote(guarded, image, record, &ways[..known.count()]);
                     self.written.fetch_add(1, Ordering::Relaxed);
                     promoted += 1;
@@ -293,8 +296,9 @@ impl Runtime {
         promoted
     }
 
-    fn promote(&self, guarded: &mut Guarded, image: &Image, record: &Record, ways: &[usize]) {
-        for &way in ways {
+    #[inline(never)]
+    fn promote(&self, guarded: &mut Guarded, image: &Image, record: &Record, ways: &[u8]) {
+        for way in ways.iter().map(|&way| usize::from(way)) {
             // Read once: the slow path may write it meanwhile.
             let target = record.targets[way].load(Ordering::Relaxed);
             match self.place(guarded, image, record, target) {
@@ -339,9 +343,9 @@ impl Runtime {
             return unsafe { patch::extend(image, &site, record, target, arena, bodies) };
         }
         debug_assert_eq!(cell.hot.load(Ordering::Relaxed), NEVER);
-        // SAFETY: the lock is held; a call that succeeds is remembered in `inline`, and one that fails for any
-        // reason but the reach, which writes nothing, is the last one: the refusal is final.
-        unsafe { patch::promote(image, copies, cell, target)? };
+        // SAFETY: the lock is held; a call that succeeds is remembered in `inline`, and one that fails after it
+        // has written anything is the last one: the refusal is final.
+        unsafe { patch::promote(image, &mut copies, cell, target)? };
         record.inline.store(target, Ordering::Relaxed);
         record.inline_open.store(true, Ordering::Relaxed);
         Ok(true)
@@ -384,9 +388,9 @@ impl Runtime {
         record.cell().gate.fetch_or(GATE_QUIET, Ordering::Relaxed);
     }
 
-    /// Whether the lock exists.
+    /// Whether this process can ever patch.
     pub fn can_lock(&self) -> bool {
-        self.open.load(Ordering::Acquire) && self.lock.is_prepared()
+        self.open.load(Ordering::Acquire) && self.lock.is_ours()
     }
 
     /// Keeps everybody else from patching.
@@ -404,7 +408,9 @@ impl Runtime {
 
     /// After a fork that caught another thread at work: what it did is forgotten rather than continued. The caller
     /// holds the lock.
+    #[inline(never)]
     fn recover(&self) {
+        System::abandon_code();
         // SAFETY: the lock is held. The old value is not dropped: it may be half done.
         unsafe { core::ptr::write(self.guarded.get(), Guarded::after_fork()) };
         let record = self.patching.swap(core::ptr::null_mut(), Ordering::Relaxed);

@@ -1,25 +1,7 @@
 //! Programs that attack the runtime: a call to a wrong target makes them abort.
 
-use relpoline_tests::Program;
+use relpoline_tests::{Program, VARIANTS, attack};
 use std::process::Command;
-
-/// The forms and optimisation levels that every attack runs at.
-const VARIANTS: [&[&str]; 4] = [&["-O2"], &["-O0"], &["-O2", "--relpoline-form=stub"], &["-Os", "-no-pie"]];
-
-fn attack(source: &str, arguments: &[&str], at_least_patches: u64) {
-    for variant in VARIANTS {
-        let program = Program::build(source, variant).unwrap();
-        let run = program.run(arguments).unwrap_or_else(|error| panic!("{source} {variant:?}: {error}"));
-        assert!(run.stdout().starts_with("ok"), "{source} {variant:?}: {}", run.stdout());
-        let patches = run.total("patches");
-        assert!(
-            patches >= at_least_patches,
-            "{source} {variant:?}: only {patches} patches: {}",
-            run.stats["totals"]
-        );
-        assert_eq!(run.total("failures"), 0, "{source} {variant:?}: {}", run.stats);
-    }
-}
 
 #[test]
 fn threads_call_sites_while_they_are_patched() {

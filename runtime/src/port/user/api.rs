@@ -22,7 +22,7 @@ const YIELDS: usize = 100;
 const PAUSE: i64 = 100_000;
 
 /// Tries until `action` has a result, which it has not while another thread patches.
-fn until_free<T>(mut action: impl FnMut() -> Option<T>) -> Option<T> {
+pub(super) fn until_free<T>(mut action: impl FnMut() -> Option<T>) -> Option<T> {
     for attempt in 0..TRIES {
         let result = action();
         if result.is_some() {

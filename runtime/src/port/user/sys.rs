@@ -167,6 +167,36 @@ pub fn close(fd: i32) {
     let _ = unsafe { syscall(libc::SYS_close, [fd as usize, 0, 0, 0, 0, 0]) };
 }
 
+/// What a descriptor or a path leads to. No file has all zeros.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The file system.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
+}
+
+/// What a descriptor leads to.
+pub fn identity_of(fd: i32) -> Option<Identity> {
+    identity_at(fd, c"", libc::AT_EMPTY_PATH)
+}
+
+/// What a path leads to.
+pub fn identity(path: &CStr) -> Option<Identity> {
+    identity_at(libc::AT_FDCWD, path, 0)
+}
+
+fn identity_at(fd: i32, path: &CStr, flags: i32) -> Option<Identity> {
+    let mut status = MaybeUninit::<libc::stat>::uninit();
+    let (fd, place) = (fd as isize as usize, status.as_mut_ptr() as usize);
+    // SAFETY: `path` ends with a NUL, and the structure is the kernel's.
+    unsafe {
+        syscall(libc::SYS_newfstatat, [fd, path.as_ptr() as usize, place, flags as usize, 0, 0]).ok()?;
+        let status = status.assume_init_ref();
+        Some(Identity { device: status.st_dev, inode: status.st_ino })
+    }
+}
+
 /// The target of a symbolic link.
 pub fn read_link<'a>(path: &CStr, room: &'a mut [MaybeUninit<u8>]) -> Option<&'a [u8]> {
     let at = libc::AT_FDCWD as isize as usize;
@@ -237,6 +267,18 @@ fn set_signal_mask(how: i32, mask: u64) -> u64 {
     // SAFETY: both masks are 8 bytes, the size that is passed.
     let _ = unsafe { syscall(libc::SYS_rt_sigprocmask, [how as usize, new, old_place, 8, 0, 0]) };
     old
+}
+
+/// Whether this process, of one thread, shares its memory with another one: it is a child of `vfork`, say, or the
+/// parent of a child that runs in its memory. False where the system does not say.
+pub fn borrows_memory() -> bool {
+    // Neither has an effect: the kernel only says whether there is anybody to part from.
+    unshare(libc::CLONE_VM) == Err(libc::EINVAL) && unshare(libc::CLONE_THREAD).is_ok()
+}
+
+fn unshare(what: i32) -> Result<(), i32> {
+    // SAFETY: no memory is passed.
+    unsafe { syscall(libc::SYS_unshare, [what as usize, 0, 0, 0, 0, 0]) }.map(|_| ())
 }
 
 /// Lets other threads run.
