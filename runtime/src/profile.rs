@@ -118,7 +118,7 @@ fn number(digits: &[u8], radix: u32) -> Option<u64> {
 }
 
 /// FNV-1a: enough to tell a file that was cut off, mixed up or edited.
-fn checksum(bytes: &[u8]) -> u64 {
+pub fn checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(FNV_BASIS, fnv)
 }
 

@@ -22,6 +22,8 @@ pub struct Runtime {
     /// Set once `image` is.
     open: AtomicBool,
     mode: AtomicU8,
+    /// What there is to say at the end of the program has been said.
+    ended: AtomicBool,
     /// The newest record; each names the one before it.
     records: AtomicPtr<Record>,
     /// The record whose site is being patched. Survives a fork.
@@ -72,6 +74,7 @@ impl Runtime {
             image: UnsafeCell::new(None),
             open: AtomicBool::new(false),
             mode: AtomicU8::new(0),
+            ended: AtomicBool::new(false),
             records: AtomicPtr::new(core::ptr::null_mut()),
             patching: AtomicPtr::new(core::ptr::null_mut()),
             patches: AtomicU64::new(0),
@@ -107,6 +110,16 @@ impl Runtime {
     /// The mode that the runtime is in.
     pub fn mode(&self) -> Mode {
         Mode::from_number(self.mode.load(Ordering::Relaxed))
+    }
+
+    /// Whether [`Runtime::set_ended`] was called.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    /// The program ends, and what there is to say has been said.
+    pub fn set_ended(&self) {
+        self.ended.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn store_mode(&self, mode: Mode) {

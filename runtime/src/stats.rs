@@ -182,38 +182,84 @@ fn learned_and_missed(record: &Record) -> (u64, u64) {
     if record.state() == State::Learning { (learned + pending, missed) } else { (learned, missed + pending) }
 }
 
-/// Writes the statistics.
-pub fn report(runtime: &Runtime, image: &Image, out: &mut Out) {
-    let mut symbols = Symbols::of(image);
-    let count = |state: State| runtime.records().filter(|record| record.state() == state).count() as u64;
-    let (mut learned, mut missed) = (0, 0);
-    for record in runtime.records() {
-        let (l, m) = learned_and_missed(record);
-        (learned, missed) = (learned + l, missed + m);
+/// Sums over the sites of one or several images, in the order of the report.
+#[derive(Debug, Default)]
+pub struct Totals([u64; TOTALS.len()]);
+
+const TOTALS: [&str; 13] = [
+    "sites",
+    "executed",
+    "monomorphic",
+    "polymorphic",
+    "megamorphic",
+    "learning",
+    "off",
+    "patches",
+    "written",
+    "relearns",
+    "learned_calls",
+    "misses",
+    "failures",
+];
+
+impl Totals {
+    /// Adds what `runtime` has counted.
+    pub fn add(&mut self, runtime: &Runtime, image: &Image) {
+        let count = |state: State| runtime.records().filter(|record| record.state() == state).count() as u64;
+        let (mut learned, mut missed) = (0, 0);
+        for record in runtime.records() {
+            let (l, m) = learned_and_missed(record);
+            (learned, missed) = (learned + l, missed + m);
+        }
+        let values = [
+            image.entries.len() as u64,
+            runtime.records().count() as u64,
+            count(State::Monomorphic),
+            count(State::Polymorphic),
+            count(State::Megamorphic),
+            count(State::Learning),
+            count(State::Off),
+            runtime.patches(),
+            runtime.written(),
+            runtime.relearns(),
+            learned,
+            missed,
+            runtime.failures(),
+        ];
+        self.0.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
     }
-    let field = |out: &mut Out, name: &str, value: u64| {
-        out.text(",\"").text(name).text("\":").number(value);
-    };
+}
+
+/// Writes the report of one runtime.
+pub fn report(runtime: &Runtime, image: &Image, out: &mut Out) {
+    let mut totals = Totals::default();
+    totals.add(runtime, image);
+    begin(runtime, &totals, out);
+    sites(runtime, image, &mut true, out);
+    end(out);
+}
+
+/// Begins a report, in the mode of `runtime`.
+pub fn begin(runtime: &Runtime, totals: &Totals, out: &mut Out) {
     out.text("{\"version\":").number(VERSION).text(",\"pid\":").number(System::process_id().into());
-    out.text(",\"mode\":\"").text(runtime.mode().name()).text("\",\"totals\":{\"sites\":");
-    out.number(image.entries.len() as u64);
-    field(out, "executed", runtime.records().count() as u64);
-    field(out, "monomorphic", count(State::Monomorphic));
-    field(out, "polymorphic", count(State::Polymorphic));
-    field(out, "megamorphic", count(State::Megamorphic));
-    field(out, "learning", count(State::Learning));
-    field(out, "off", count(State::Off));
-    field(out, "patches", runtime.patches());
-    field(out, "written", runtime.written());
-    field(out, "relearns", runtime.relearns());
-    field(out, "learned_calls", learned);
-    field(out, "misses", missed);
-    field(out, "failures", runtime.failures());
+    out.text(",\"mode\":\"").text(runtime.mode().name()).text("\",\"totals\":{");
+    for (index, (name, &value)) in TOTALS.iter().zip(&totals.0).enumerate() {
+        out.text(if index == 0 { "\"" } else { ",\"" }).text(name).text("\":").number(value);
+    }
     out.text("},\"sites\":[");
-    for (index, record) in runtime.records().enumerate() {
-        out.text(if index == 0 { "\n" } else { ",\n" });
+}
+
+/// Writes the sites of one runtime. `first` is true until a site of any has been written.
+pub fn sites(runtime: &Runtime, image: &Image, first: &mut bool, out: &mut Out) {
+    let mut symbols = Symbols::of(image);
+    for record in runtime.records() {
+        out.text(if core::mem::take(first) { "\n" } else { ",\n" });
         one_site(image, &mut symbols, record, out);
     }
+}
+
+/// Ends a report.
+pub fn end(out: &mut Out) {
     out.text("\n]}\n");
 }
 

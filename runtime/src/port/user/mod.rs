@@ -5,10 +5,12 @@ pub mod api;
 mod chains;
 mod fork;
 pub mod image;
+mod members;
 mod slow_path;
 pub mod start;
 pub mod symbols;
 pub mod sys;
+mod warm;
 
 use super::{CodeWriter, Port};
 use crate::policy::Refusal;

@@ -135,6 +135,58 @@ pub fn map_file(path: &CStr) -> Result<Mapping, i32> {
     mapping
 }
 
+/// The bytes of a file. They are read rather than mapped: somebody may cut the file off meanwhile.
+///
+/// # Errors
+/// The error number.
+pub fn read_file(path: &CStr) -> Result<Mapping, i32> {
+    /// Larger files are a mistake.
+    const MOST: usize = 1 << 30;
+    let fd = open(path, libc::O_RDONLY | libc::O_NONBLOCK)?;
+    let seek = |whence: i32| {
+        // SAFETY: lseek on a descriptor of ours.
+        unsafe { syscall(libc::SYS_lseek, [fd as usize, 0, whence as usize, 0, 0, 0]) }
+    };
+    let bytes = seek(libc::SEEK_END).and_then(|length| {
+        seek(libc::SEEK_SET)?;
+        if length > MOST {
+            return Err(libc::EFBIG);
+        }
+        if length == 0 {
+            return Ok(Mapping::default());
+        }
+        let mut bytes = Mapping::new(length).ok_or(libc::ENOMEM)?;
+        let mut filled = 0;
+        while filled < length {
+            match read(fd, &mut bytes[filled..]) {
+                Ok(0) => return Err(libc::EIO),
+                Ok(more) => filled += more,
+                Err(libc::EINTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(bytes)
+    });
+    close(fd);
+    bytes
+}
+
+/// Renames a file, over another one if need be.
+///
+/// # Errors
+/// The error number.
+pub fn rename(from: &CStr, to: &CStr) -> Result<(), i32> {
+    // SAFETY: both end with a NUL.
+    unsafe { syscall(libc::SYS_rename, [from.as_ptr() as usize, to.as_ptr() as usize, 0, 0, 0, 0]) }
+        .map(|_| ())
+}
+
+/// Removes a file.
+pub fn unlink(path: &CStr) {
+    // SAFETY: it ends with a NUL.
+    let _ = unsafe { syscall(libc::SYS_unlink, [path.as_ptr() as usize, 0, 0, 0, 0, 0]) };
+}
+
 /// # Safety
 /// Nobody uses the mapping any more.
 pub unsafe fn unmap(start: *mut u8, length: usize) {
