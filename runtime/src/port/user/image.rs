@@ -5,7 +5,6 @@ use crate::layout::Entry;
 use crate::site::Image;
 use core::arch::global_asm;
 use core::ffi::CStr;
-use core::mem::MaybeUninit;
 use core::ops::Range;
 
 // An empty piece of the table, so that the linker defines its bounds in programs without any site.
@@ -140,12 +139,6 @@ impl FileName {
     pub fn name(&self) -> &[u8] {
         let path = self.path();
         &path[path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1)..]
-    }
-
-    /// Whether it is the file that was executed.
-    pub fn is_executable(&self) -> bool {
-        let mut room = [MaybeUninit::uninit(); 4096];
-        sys::read_link(c"/proc/thread-self/exe", &mut room) == Some(self.path())
     }
 }
 

@@ -24,6 +24,9 @@ const PATH_MAX: usize = 4096;
 
 /// Set once the options have been read: `OPTIONS` is not written any more.
 static STARTED: AtomicBool = AtomicBool::new(false);
+/// This copy is the executable's, and speaks for the whole process. Found out at the start: the first thread, whose
+/// files in /proc say so, may end before the process does.
+static WHOLE_PROCESS: AtomicBool = AtomicBool::new(false);
 static mut PATH: [u8; PATH_MAX] = [0; PATH_MAX];
 static mut OPTIONS: Options<'static> = Options::NONE;
 
@@ -76,6 +79,7 @@ extern "C" fn start() {
     if RUNTIME.open(image::own(), options.mode) {
         // A shared object may be unloaded by one thread while another one forks.
         if image::is_executable() {
+            WHOLE_PROCESS.store(true, Ordering::Relaxed);
             super::fork::register();
         }
         if let Some(image) = RUNTIME.image() {
@@ -172,7 +176,7 @@ extern "C" fn end() {
         }
         return;
     };
-    let whole_process = image::is_executable();
+    let whole_process = WHOLE_PROCESS.load(Ordering::Relaxed);
     if options.verbose {
         let mut out = Out::new(2);
         speak_for(whole_process, |runtime, image| stats::explain(runtime, image, &mut out));

@@ -249,16 +249,6 @@ fn identity_at(fd: i32, path: &CStr, flags: i32) -> Option<Identity> {
     }
 }
 
-/// The target of a symbolic link.
-pub fn read_link<'a>(path: &CStr, room: &'a mut [MaybeUninit<u8>]) -> Option<&'a [u8]> {
-    let at = libc::AT_FDCWD as isize as usize;
-    let (name, start, length) = (path.as_ptr() as usize, room.as_mut_ptr() as usize, room.len());
-    // SAFETY: `path` ends with a NUL, and the slice is writable.
-    let length = unsafe { syscall(libc::SYS_readlinkat, [at, name, start, length, 0, 0]) }.ok()?;
-    // SAFETY: the kernel wrote that many bytes.
-    Some(unsafe { core::slice::from_raw_parts(start as *const u8, length) })
-}
-
 /// Reads from a descriptor.
 ///
 /// # Errors
