@@ -141,6 +141,11 @@ impl Symbols {
         Self { path, file: file.unwrap_or(&[]), base: image.base }
     }
 
+    /// The symbols of an ELF file that is loaded at `base`.
+    pub fn from_bytes(file: &'static [u8], base: usize) -> Self {
+        Self { path: None, file, base }
+    }
+
     /// Path of the image's file.
     pub fn object(&self) -> Option<&[u8]> {
         self.path
