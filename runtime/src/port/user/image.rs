@@ -161,7 +161,8 @@ impl Symbols {
     fn find(&self, kind: u32, value: u64) -> Option<&[u8]> {
         let section = |index: usize| -> Option<usize> {
             let first = usize::try_from(self.long(elf::SECTIONS)?).ok()?;
-            first.checked_add(index.checked_mul(elf::SECTION_SIZE)?)
+            let at = first.checked_add(index.checked_mul(elf::SECTION_SIZE)?)?;
+            (at < self.file.len()).then_some(at)
         };
         // sh_type at 4, sh_offset at 24, sh_size at 32, sh_link at 40
         let count = usize::from(self.half(elf::SECTION_COUNT)?);
@@ -244,4 +245,24 @@ fn range_of(line: &[u8]) -> Option<Range<usize>> {
     let dash = line.iter().position(|&byte| byte == b'-')?;
     let space = line.iter().position(|&byte| byte == b' ')?;
     Some(number(&line[..dash])?..number(line.get(dash + 1..space)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The start of a file with one section header, whose table stands at `sections`.
+    fn header(sections: u64) -> std::vec::Vec<u8> {
+        let mut file = std::vec![0; 128];
+        file[elf::SECTIONS..elf::SECTIONS + 8].copy_from_slice(&sections.to_le_bytes());
+        file[elf::SECTION_COUNT] = 1;
+        file
+    }
+
+    #[test]
+    fn section_headers_that_lead_out_of_the_file_name_nothing() {
+        for sections in [u64::MAX - 2, u64::MAX - 63, 127, 128, 1 << 63] {
+            assert_eq!(Symbols::from_bytes(header(sections).leak(), 0).function(1), None, "{sections:#x}");
+        }
+    }
 }
