@@ -107,8 +107,9 @@ impl Synthetic {
         unsafe { &*(site.cell() as *const Cell) }
     }
 
-    /// What a call of `target` does, by the instructions that are there now.
-    pub fn call(&self, site: &Site, target: u64) -> End {
+    /// What a call of `target` does, by the instructions that are there now. `passed` runs whenever it has got past a
+    /// compare or the test of a gate.
+    pub fn call(&self, site: &Site, target: u64, passed: impl Fn()) -> End {
         let mut at = site.compare();
         let mut zero = false;
         let mut r11 = 0;

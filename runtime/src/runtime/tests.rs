@@ -10,12 +10,14 @@ use std::thread;
 use std::vec::Vec;
 
 const THREADS: usize = 8;
-const CALLS: usize = 100_000;
+const CALLS: usize = 50_000;
 /// Calls of a thread for which the targets of a site stay the same.
-const PHASE: usize = 8192;
+const PHASE: usize = 4096;
 const FUNCTIONS: usize = 96;
+/// One call of so many lingers between a compare that matched and the branch behind it.
+const LINGER: usize = 64;
 /// Calls of all threads between two acts of a thread that controls.
-const ROUND: usize = 10_000;
+const ROUND: usize = 5_000;
 /// Targets that sites have at a time, in turn.
 const WIDTHS: [usize; 5] = [1, 2, 5, 12, 40];
 
@@ -64,8 +66,14 @@ fn slow_path(runtime: &Runtime, cell: &Cell, target: u64) {
 
 /// One call: whether direct branches led to the target. Else the slow path has counted it, and its retpoline leads
 /// there.
-fn call(runtime: &Runtime, emitted: &Synthetic, site: &Site, target: u64) -> bool {
-    match emitted.call(site, target) {
+fn call(runtime: &Runtime, emitted: &Synthetic, site: &Site, target: u64, linger: bool) -> bool {
+    // Between a compare and its branch lies what must not be patched: others are given the time to do it.
+    let passed = || {
+        if linger {
+            thread::yield_now();
+        }
+    };
+    match emitted.call(site, target, passed) {
         End::Function(reached) => {
             assert_eq!(reached, target, "a call came to a wrong function");
             true
@@ -137,7 +145,8 @@ fn threads_call_sites_that_are_decided_switched_and_relearned() {
             let number = site.cell() / size_of::<Cell>();
             let first = number * 7 + step / PHASE * 3;
             let target = functions[(first + random(&mut state) % WIDTHS[number % WIDTHS.len()]) % FUNCTIONS];
-            fast += usize::from(call(&runtime, &emitted, site, target));
+            let linger = random(&mut state) % LINGER == 0;
+            fast += usize::from(call(&runtime, &emitted, site, target, linger));
             calls.fetch_add(1, Ordering::Relaxed);
         }
         fast
@@ -145,7 +154,10 @@ fn threads_call_sites_that_are_decided_switched_and_relearned() {
     let fast: usize = thread::scope(|scope| {
         (0..2).for_each(|_| drop(scope.spawn(|| control(&runtime, &calls))));
         let callers: Vec<_> = (0..THREADS).map(|seed| scope.spawn(move || caller(seed))).collect();
-        callers.into_iter().map(|thread| thread.join().unwrap()).sum()
+        let ends: Vec<_> = callers.into_iter().map(|thread| thread.join()).collect();
+        // Where a caller has failed, nobody must wait for its calls.
+        calls.store(usize::MAX, Ordering::Relaxed);
+        ends.into_iter().map(Result::unwrap).sum()
     });
     assert!(fast > 0);
     assert!(runtime.relearns() > 0);
@@ -157,14 +169,15 @@ fn threads_call_sites_that_are_decided_switched_and_relearned() {
     assert!(runtime.set_mode(Mode::On));
     runtime.set_sites(true, |_| true).unwrap();
     assert_eq!(runtime.relearn_all(), Some(true));
+    let settled = |site: &Site, target| call(&runtime, &emitted, site, target, false);
     for record in runtime.records() {
         assert!(!record.refusal().is_final(), "{}", record.refusal().explain());
         let address = record.cell.load(Ordering::Relaxed) as usize;
         let inline = record.inline.load(Ordering::Relaxed);
         let target = if inline == 0 { functions[0] } else { inline };
         for site in sites.iter().filter(|site| site.cell() == address) {
-            let learning = (0..=LEARN_LIMIT).filter(|_| !call(&runtime, &emitted, site, target)).count();
-            assert!(learning <= LEARN_LIMIT as usize && call(&runtime, &emitted, site, target));
+            let learning = (0..=LEARN_LIMIT).filter(|_| !settled(site, target)).count();
+            assert!(learning <= LEARN_LIMIT as usize && settled(site, target));
             assert_eq!(record.cell().gate.load(Ordering::Relaxed) & GATE_CHAIN, 0);
         }
     }
