@@ -15,7 +15,9 @@ const CALLS: usize = 50_000;
 const PHASE: usize = 4096;
 const FUNCTIONS: usize = 96;
 /// One call of so many lingers between a compare that matched and the branch behind it.
-const LINGER: usize = 64;
+const LINGER: usize = 512;
+/// How often it lets others run.
+const PATIENCE: usize = 100;
 /// Calls of all threads between two acts of a thread that controls.
 const ROUND: usize = 5_000;
 /// Targets that sites have at a time, in turn.
@@ -70,7 +72,7 @@ fn call(runtime: &Runtime, emitted: &Synthetic, site: &Site, target: u64, linger
     // Between a compare and its branch lies what must not be patched: others are given the time to do it.
     let passed = || {
         if linger {
-            thread::yield_now();
+            (0..PATIENCE).for_each(|_| thread::yield_now());
         }
     };
     match emitted.call(site, target, passed) {
