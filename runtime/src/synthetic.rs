@@ -140,13 +140,20 @@ impl Synthetic {
                 }
                 [a, b, _] if [a, b] == JNE => {
                     if zero {
+                        passed();
                         at + 6
                     } else {
                         leads_to(at + 2, 0)
                     }
                 }
-                [JNE_SHORT, distance, _] => at + 2 + if zero { 0 } else { usize::from(distance) },
-                [JE_SHORT, distance, _] => at + 2 + if zero { usize::from(distance) } else { 0 },
+                [opcode @ (JNE_SHORT | JE_SHORT), distance, _] => {
+                    if zero == (opcode == JE_SHORT) {
+                        at + 2 + usize::from(distance)
+                    } else {
+                        passed();
+                        at + 2
+                    }
+                }
                 [CALL | JMP, ..] => leads_to(at + 1, 0),
                 other => panic!("a call of {target:#x} came to {other:02x?} at {at:#x}"),
             };
