@@ -226,10 +226,14 @@ fn leads_to(field: usize, behind: usize) -> usize {
     (field + 4 + behind).wrapping_add_signed(i32::from_le_bytes(code_at(field)) as isize)
 }
 
+/// Far from everything else in the process: chains need room near the image, and the stacks and heaps of threads take
+/// much of it. Sanitizers take the place for an executable's.
 fn map(length: usize) -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0x5800_0000_0000);
+    let hint = NEXT.fetch_add(1 << 30, Ordering::Relaxed);
     let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-    // SAFETY: a new mapping.
-    let start = unsafe { libc::mmap(core::ptr::null_mut(), length, protection, flags, -1, 0) };
+    // SAFETY: a new mapping: the address is a hint.
+    let start = unsafe { libc::mmap(hint as *mut _, length, protection, flags, -1, 0) };
     assert_ne!(start, libc::MAP_FAILED);
     start as usize
 }

@@ -10,16 +10,16 @@ use std::thread;
 use std::vec::Vec;
 
 const THREADS: usize = 8;
-const CALLS: usize = 50_000;
+const CALLS: usize = 30_000;
 /// Calls of a thread for which the targets of a site stay the same.
-const PHASE: usize = 4096;
+const PHASE: usize = 3000;
 const FUNCTIONS: usize = 96;
 /// One call of so many lingers between a compare that matched and the branch behind it.
 const LINGER: usize = 512;
 /// How often it lets others run.
 const PATIENCE: usize = 100;
 /// Calls of all threads between two acts of a thread that controls.
-const ROUND: usize = 5_000;
+const ROUND: usize = 3_000;
 /// Targets that sites have at a time, in turn.
 const WIDTHS: [usize; 5] = [1, 2, 5, 12, 40];
 
