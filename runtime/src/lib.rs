@@ -31,3 +31,6 @@ pub mod record;
 pub mod runtime;
 pub mod site;
 pub mod stats;
+
+#[cfg(test)]
+mod synthetic;

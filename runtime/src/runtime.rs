@@ -462,3 +462,6 @@ pub fn site_of(image: &Image, record: &Record) -> Option<Site> {
     let cell = record.cell.load(Ordering::Relaxed) as usize;
     image.sites().find(|site| site.cell() == cell)
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,6 +58,14 @@ impl Symbols {
         Self { path, file, base: image.base, functions }
     }
 
+    /// The symbols of an ELF file that is loaded at `base`.
+    pub fn from_bytes(file: &[u8], base: usize) -> Option<Self> {
+        let mut copy = Mapping::new(file.len())?;
+        copy.copy_from_slice(file);
+        let functions = functions_of(&copy).unwrap_or_default();
+        Some(Self { path: None, file: copy, base, functions })
+    }
+
     /// Path of the image's file.
     pub fn object(&self) -> Option<&[u8]> {
         self.path.as_ref().map(FileName::path)
@@ -116,11 +124,12 @@ fn functions_of(file: &[u8]) -> Option<Vec<Function>> {
 fn table(file: &[u8], kind: u32) -> Option<Vec<Function>> {
     let section = |index: usize| -> Option<usize> {
         let first = usize::try_from(long(file, elf::SECTIONS)?).ok()?;
-        first.checked_add(index.checked_mul(elf::SECTION_SIZE)?)
+        let at = first.checked_add(index.checked_mul(elf::SECTION_SIZE)?)?;
+        (at < file.len()).then_some(at)
     };
     // sh_type at 4, sh_offset at 24, sh_size at 32, sh_link at 40
     let count = usize::from(half(file, elf::SECTION_COUNT)?);
-    let header = (0..count).filter_map(section).find(|&at| word(file, at.saturating_add(4)) == Some(kind))?;
+    let header = (0..count).filter_map(section).find(|&at| word(file, at + 4) == Some(kind))?;
     let (start, length) = (long(file, header + 24)?, long(file, header + 32)?);
     let start = usize::try_from(start).ok()?;
     let symbols = file.get(start..start.checked_add(usize::try_from(length).ok()?)?)?;
@@ -154,4 +163,25 @@ fn word(file: &[u8], at: usize) -> Option<u32> {
 
 fn long(file: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(file.get(at..at.checked_add(8)?)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The start of a file with one section header, whose table stands at `sections`.
+    fn header(sections: u64) -> [u8; 128] {
+        let mut file = [0; 128];
+        file[elf::SECTIONS..][..8].copy_from_slice(&sections.to_le_bytes());
+        file[elf::SECTION_COUNT] = 1;
+        file
+    }
+
+    #[test]
+    fn section_headers_that_lead_out_of_the_file_name_nothing() {
+        for sections in [u64::MAX - 2, u64::MAX - 63, 127, 128, 1 << 63] {
+            let mut symbols = Symbols::from_bytes(&header(sections), 0).unwrap();
+            assert_eq!(symbols.function(1), None, "{sections:x}");
+        }
+    }
 }
