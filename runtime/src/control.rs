@@ -3,7 +3,7 @@
 //! Only data is written: the gates in front of the patched branches close and open again. The branches stay
 //! as they are, which is right for whoever is between a gate and its branch.
 
-use crate::layout::{GATE_CHAIN, GATE_QUIET, NEVER};
+use crate::layout::{GATE_CHAIN, GATE_QUIET};
 use crate::options::Mode;
 use crate::patch;
 use crate::policy::{RETRY, State};
@@ -97,29 +97,29 @@ fn switch(image: &Image, mode: Mode, chosen: impl Fn(&Site) -> bool) {
 }
 
 /// Closes the ways into the site's branches, but not what lies behind the chain's gate.
-fn close(record: &Record) {
+pub(crate) fn close(record: &Record) {
     if record.state() == State::Off {
         return;
     }
     let cell = record.cell();
-    cell.hot.store(NEVER, Ordering::Release);
-    cell.gate.fetch_and(!GATE_CHAIN, Ordering::Release);
+    patch::close_inline(cell);
+    patch::close_chain(cell);
     cell.gate.fetch_or(GATE_QUIET, Ordering::Relaxed);
     record.resume.store(record.state.swap(State::Off as u8, Ordering::Relaxed), Ordering::Relaxed);
 }
 
-fn open(record: &Record, learn: bool) {
+/// Opens them again, and has the site learn if it is to.
+pub(crate) fn open(record: &Record, learn: bool) {
     let cell = record.cell();
     if record.state() == State::Off {
         let state = State::from_number(record.resume.load(Ordering::Relaxed));
         record.state.store(state as u8, Ordering::Relaxed);
         if record.inline_open.load(Ordering::Relaxed) {
-            // Release: pairs with the load of the site's compare. The branch behind it was written, and the
-            // cores synchronised, when it was promoted.
-            cell.hot.store(record.inline.load(Ordering::Relaxed), Ordering::Release);
+            // The branch behind it was written, and the cores synchronised, when it was promoted.
+            patch::reopen(record);
         }
         if record.chain_open.load(Ordering::Relaxed) {
-            cell.gate.fetch_or(GATE_CHAIN, Ordering::Release);
+            patch::open_chain(cell);
         }
     }
     if learn && !record.silent.load(Ordering::Relaxed) {

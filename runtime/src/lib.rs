@@ -22,6 +22,8 @@ pub use relpoline_layout as layout;
 pub mod control;
 pub mod decode;
 pub mod memory;
+#[cfg(test)]
+mod model;
 pub mod options;
 pub mod patch;
 pub mod policy;

@@ -175,9 +175,44 @@ pub unsafe fn promote(
     // SAFETY: the caller's promise.
     unsafe { write_inline(&mut writer, image, copies, cell, target)? };
     System::sync_cores()?;
-    // Release: pairs with the load of the site's compare.
-    cell.hot.store(target, Ordering::Release);
+    publish(&cell.hot, target);
     Ok(())
+}
+
+/// Opens the inline branch of a site, which has been written, again.
+pub fn reopen(record: &Record) {
+    publish(&record.cell().hot, record.inline.load(Ordering::Relaxed));
+}
+
+/// Lets nobody to the inline branch of a site.
+pub fn close_inline(cell: &Cell) {
+    publish(&cell.hot, NEVER);
+}
+
+/// Opens the way into a site's chain, whose first body has been written.
+pub fn open_chain(cell: &Cell) {
+    // Release: pairs with the test of the gate.
+    cell.gate.fetch_or(GATE_CHAIN, Ordering::Release);
+    looked_at();
+}
+
+/// Closes the way into a site's chain, but not what lies behind it.
+pub fn close_chain(cell: &Cell) {
+    cell.gate.fetch_and(!GATE_CHAIN, Ordering::Release);
+    looked_at();
+}
+
+/// Step 4 of the protocol: whoever loads this value finds the branch behind it written.
+fn publish(slot: &AtomicU64, value: u64) {
+    // Release: pairs with the load of the compare or test that it opens.
+    slot.store(value, Ordering::Release);
+    looked_at();
+}
+
+/// Here the unit tests' model looks at what threads may now be doing.
+fn looked_at() {
+    #[cfg(test)]
+    crate::model::look();
 }
 
 /// Writes the inline branch of a site, which stays closed: step 2 of the protocol, without the others.
@@ -240,17 +275,16 @@ pub unsafe fn extend(
         // SAFETY: likewise.
         None => unsafe { add_link(image, site, record, target, arena, bodies)? },
     };
-    // From the end to the start, so that nobody is led to what is not open yet. Release: each pairs with the load
-    // of the compare or test that it opens.
+    // From the end to the start, so that nobody is led to what is not open yet.
     // SAFETY: chains are only touched under the runtime's lock, which the caller holds.
-    unsafe { chain.as_ref() }.slot(link).store(target, Ordering::Release);
+    publish(unsafe { chain.as_ref() }.slot(link), target);
     // SAFETY: likewise.
     for body in unsafe { chain_of(record) }.take_while(|&body| body != chain) {
         // SAFETY: likewise. The body has a next one, whose jump was written before it was linked.
-        unsafe { body.as_ref() }.flag().store(FLAG_NEXT, Ordering::Release);
+        publish(unsafe { body.as_ref() }.flag(), FLAG_NEXT);
     }
     record.chain_open.store(true, Ordering::Relaxed);
-    record.cell().gate.fetch_or(GATE_CHAIN, Ordering::Release);
+    open_chain(record.cell());
     Ok(written.is_none())
 }
 
@@ -261,16 +295,16 @@ pub unsafe fn extend(
 /// The caller holds the runtime's lock.
 pub unsafe fn close(record: &Record) {
     let cell = record.cell();
-    cell.hot.store(NEVER, Ordering::Release);
-    cell.gate.fetch_and(!GATE_CHAIN, Ordering::Release);
+    close_inline(cell);
+    close_chain(cell);
     record.inline_open.store(false, Ordering::Relaxed);
     record.chain_open.store(false, Ordering::Relaxed);
     // SAFETY: the caller's promise.
     for body in unsafe { chain_of(record) } {
         // SAFETY: likewise.
         let body = unsafe { body.as_ref() };
-        (0..LINKS).for_each(|link| body.slot(link).store(NEVER, Ordering::Release));
-        body.flag().store(0, Ordering::Release);
+        (0..LINKS).for_each(|link| publish(body.slot(link), NEVER));
+        publish(body.flag(), 0);
     }
 }
 

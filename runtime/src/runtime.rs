@@ -344,8 +344,8 @@ impl Runtime {
         let inline = record.inline.load(Ordering::Relaxed);
         let Guarded { index, arena, bodies } = guarded;
         if inline == target && inline != 0 {
-            // Release: pairs with the load of the site's compare. The branch was written for this target.
-            cell.hot.store(target, Ordering::Release);
+            // The branch was written for this target.
+            patch::reopen(record);
             record.inline_open.store(true, Ordering::Relaxed);
             return Ok(false);
         }

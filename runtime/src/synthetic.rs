@@ -14,15 +14,16 @@ const CODE: usize = 1 << 16;
 const DATA: usize = 1 << 14;
 const TABLE: usize = 1 << 14;
 /// `jne` with a 32-bit displacement, to the cold block.
-const JNE: [u8; 2] = [0x0f, 0x85];
+pub const JNE: [u8; 2] = [0x0f, 0x85];
 /// `je` over the patched jump of a gate.
 const JE_SHORT: u8 = CHAIN_TAIL[0];
 /// `jne` over the patched jump of a compare.
 const JNE_SHORT: u8 = COMPARE_TAIL[0];
-const CALL: u8 = 0xe8;
+/// `call rel32`
+pub const CALL: u8 = 0xe8;
 const RET: u8 = 0xc3;
 /// `lea disp32(%rip), %r11`
-const LEA: [u8; 3] = [0x4c, 0x8d, 0x1d];
+pub const LEA: [u8; 3] = [0x4c, 0x8d, 0x1d];
 /// Distance between the functions that are called.
 const FUNCTION_SIZE: usize = 16;
 /// Instructions from a call to where it leads, at most: every link of the longest chain.
@@ -98,6 +99,16 @@ impl Synthetic {
     /// Addresses of the functions.
     pub fn functions(&self) -> Vec<u64> {
         self.functions.clone().step_by(FUNCTION_SIZE).map(|address| address as u64).collect()
+    }
+
+    /// Where the functions lie.
+    pub fn function_range(&self) -> Range<usize> {
+        self.functions.clone()
+    }
+
+    /// Address of the slow path.
+    pub fn slow(&self) -> usize {
+        self.slow
     }
 
     /// The cell of a site of this image.

@@ -5,7 +5,11 @@ use crate::policy::Refusal;
 use core::ptr::NonNull;
 
 pub mod user;
+#[cfg(not(test))]
 use user as chosen;
+
+#[cfg(test)]
+use crate::model as chosen;
 
 /// The port that this build is for.
 pub use chosen::System;

@@ -14,7 +14,7 @@ fuzz_target!(|text: &[u8]| {
     });
     assert!(errors <= items);
     if errors == items {
-        assert_eq!(options, options::Options::default());
+        assert_eq!(options, options::Options::NONE);
     }
     let Some(path) = options.stats else { return };
     for room in [0, 1, 16, 4096] {
