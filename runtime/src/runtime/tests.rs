@@ -147,7 +147,7 @@ fn threads_call_sites_that_are_decided_switched_and_relearned() {
             let number = site.cell() / size_of::<Cell>();
             let first = number * 7 + step / PHASE * 3;
             let target = functions[(first + random(&mut state) % WIDTHS[number % WIDTHS.len()]) % FUNCTIONS];
-            let linger = random(&mut state) % LINGER == 0;
+            let linger = random(&mut state).is_multiple_of(LINGER);
             fast += usize::from(call(&runtime, &emitted, site, target, linger));
             calls.fetch_add(1, Ordering::Relaxed);
         }
