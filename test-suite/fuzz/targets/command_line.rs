@@ -14,7 +14,7 @@ fuzz_target!(|content: &[u8]| {
     assert!(arguments.iter().all(|argument| !argument.is_empty()));
     // With every byte escaped they come back as they are.
     let escaped = |argument: &std::ffi::OsString| {
-        argument.as_bytes().iter().flat_map(|&byte| [b'\\', byte]).chain([b'\n']).collect::<Vec<u8>>()
+        argument.as_bytes().iter().flat_map(|&byte| [b'\\', byte]).chain(*b"\n").collect::<Vec<u8>>()
     };
     let again = tokenize(&arguments.iter().flat_map(escaped).collect::<Vec<u8>>());
     assert_eq!(arguments, again);

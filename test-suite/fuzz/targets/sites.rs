@@ -34,8 +34,9 @@ impl Memory {
         unsafe { start.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
         let mut ranges = accessible.to_vec();
         ranges.sort_by_key(|range| range.start);
+        ranges.push(bytes.len()..bytes.len());
         let mut end = 0;
-        for range in ranges.into_iter().chain([bytes.len()..bytes.len()]) {
+        for range in ranges {
             if end < range.start {
                 // SAFETY: within the memory; nothing but what is tested looks at it.
                 unsafe { __asan_poison_memory_region(start.add(end), range.start - end) };
