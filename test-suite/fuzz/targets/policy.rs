@@ -20,15 +20,16 @@ struct Input {
 
 fuzz_target!(|input: Input| {
     let seen = input.seen.iter().enumerate().map(|(way, &(calls, placed, reachable))| Seen {
-        way,
-        calls: calls.into(),
+        way: way as u8,
+        calls,
         placed,
         reachable,
     });
     let seen: Vec<Seen> = seen.take(usize::from(input.known) % (WAYS + 1)).collect();
-    match decide(&seen, input.others.into()) {
+    // The targets are sorted in place.
+    match decide(&mut seen.clone(), input.others) {
         Decision::Promote { ways, count } => {
-            let ways = &ways[..count];
+            let ways: Vec<usize> = ways[..count].iter().map(|&way| way.into()).collect();
             assert!(!ways.is_empty());
             for (place, &way) in ways.iter().enumerate() {
                 assert!(seen[way].reachable && !seen[way].placed && seen[way].calls > 0);

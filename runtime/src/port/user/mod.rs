@@ -22,8 +22,8 @@ pub use symbols::Symbols;
 
 /// Distance between the addresses that are tried for code near an image.
 const STEP: usize = 64 * 1024;
-/// How many are tried.
-const TRIES: usize = 2048;
+/// How many are tried: not so many that the code would lie further away than `patch::reaches` reckons with.
+const TRIES: usize = 4000;
 /// `int3`: what memory for code is filled with.
 const TRAP: u8 = 0xcc;
 
