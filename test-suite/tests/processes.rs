@@ -58,3 +58,8 @@ fn a_killed_child_that_borrowed_memory_does_not_stop_the_learning() {
 fn a_thread_executes_another_program() {
     attack("children.c", &["exec"], 100);
 }
+
+#[test]
+fn the_stack_can_be_unwound_from_everywhere_in_the_runtime() {
+    attack("unwind.c", &[], 700);
+}
