@@ -45,9 +45,9 @@ int main(void) {
     sigaction(SIGALRM, &action, NULL);
     struct itimerval timer = {{0, 100}, {0, 100}};
     setitimer(ITIMER_REAL, &timer, NULL);
-    for (unsigned long round = 0; handled < 3000 || in_runtime < 100; round++) {
-        check((unsigned)(round >> 7) % SITES, (unsigned)(round % 3), round);
-        if (round % (128 * SITES) == 0)
+    for (unsigned long round = 0; handled < 3000 || in_runtime < 50; round++) {
+        check((unsigned)(round >> 8) % 4, (unsigned)(round % 3), round);
+        if (round % 1024 == 0)
             relpoline_relearn();
     }
     memset(&timer, 0, sizeof timer);
