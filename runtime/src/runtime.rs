@@ -401,6 +401,11 @@ impl Runtime {
         record.cell().gate.fetch_or(GATE_QUIET, Ordering::Relaxed);
     }
 
+    /// In a forked child: its memory is a copy.
+    pub fn claim(&self) {
+        self.lock.claim();
+    }
+
     /// Whether this process can ever patch.
     pub fn can_lock(&self) -> bool {
         self.open.load(Ordering::Acquire) && self.lock.is_ours()

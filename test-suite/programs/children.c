@@ -34,7 +34,7 @@ static void *work(void *argument) {
 }
 
 static void expect(pid_t pid, int signal) {
-    int status;
+    int status = 0;
     if (pid < 0 || waitpid(pid, &status, 0) != pid ||
         !(signal && WIFSIGNALED(status) ? WTERMSIG(status) == signal : status == 0)) {
         fprintf(stderr, "child %d: status %x\n", pid, status);

@@ -46,7 +46,7 @@ int main(int argc, char **argv) {
     if (pthread_key_create(&key, destructor))
         return 2;
     uint64_t state = 5;
-    for (uintptr_t time = 1; time <= 400; time++) {
+    for (uintptr_t time = 1; time <= 96; time++) {
         pthread_t ids[4];
         for (int i = 0; i < 4; i++)
             if (pthread_create(&ids[i], NULL, work, (void *)(time * 4 + (uintptr_t)i)))

@@ -61,6 +61,7 @@ extern "C" fn parent() {
 }
 
 extern "C" fn child() {
+    RUNTIME.claim();
     match HELD.take() {
         Some(guard) => guard.keep_after_fork(),
         // Gives up what the patcher had open, if there was one.

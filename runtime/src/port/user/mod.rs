@@ -219,12 +219,15 @@ pub struct Lock {
 #[derive(Debug)]
 struct LockPage {
     held: AtomicU32,
-    /// The process that the memory belongs to, once it has taken the lock; 0 again in a child.
+    /// 1 once this process has taken the lock; 0 again in a child.
+    known: AtomicU32,
+    /// The process that the memory belongs to; 0 in a child until that is known.
     owner: AtomicU32,
 }
 
 /// A page of the image, so that loading and unloading a shared object leaves nothing behind.
-static PAGE: LockPage = LockPage { held: AtomicU32::new(0), owner: AtomicU32::new(0) };
+static PAGE: LockPage =
+    LockPage { held: AtomicU32::new(0), known: AtomicU32::new(0), owner: AtomicU32::new(0) };
 
 /// The lock, held.
 #[derive(Debug)]
@@ -260,12 +263,20 @@ impl Lock {
             return false;
         }
         self.page.store(page.as_ptr().cast(), Ordering::Release);
+        self.claim();
         true
     }
 
     fn page(&self) -> Option<&LockPage> {
         // SAFETY: the page is never unmapped, and zeroed memory is a valid page.
         unsafe { self.page.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// The memory is this process's own.
+    pub fn claim(&self) {
+        if let Some(page) = self.page() {
+            page.owner.store(sys::process_id(), Ordering::Relaxed);
+        }
     }
 
     /// Whether this process can ever take the lock.
@@ -290,7 +301,8 @@ impl Lock {
             sys::restore_signals(signals);
             return None;
         }
-        let first = page.owner.swap(process, Ordering::Relaxed) == 0;
+        page.owner.store(process, Ordering::Relaxed);
+        let first = page.known.swap(1, Ordering::Relaxed) == 0;
         let interrupted = self.busy.swap(true, Ordering::Relaxed) && first;
         Some(Guard { lock: self, page, signals, interrupted })
     }
@@ -299,7 +311,7 @@ impl Lock {
 impl Guard<'_> {
     /// Lets go of the lock in a child whose page has been wiped since: nothing was half done.
     pub fn keep_after_fork(self) {
-        self.page.owner.store(sys::process_id(), Ordering::Relaxed);
+        self.page.known.store(1, Ordering::Relaxed);
     }
 }
 
