@@ -222,6 +222,8 @@ fn looked_at() {
 ///
 /// # Safety
 /// As for [`promote`]. Before the cell is opened the cores are synchronised.
+// Inlined: the stack that `promote` runs on may be small.
+#[inline(always)]
 pub unsafe fn write_inline(
     writer: &mut <System as Port>::CodeWriter,
     image: &Image,

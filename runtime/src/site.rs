@@ -217,6 +217,8 @@ impl Index {
     ///
     /// # Errors
     /// [`Refusal::Memory`] when the index cannot be built.
+    // Inlined: another copy of the iterator would be much for a small stack.
+    #[inline(always)]
     pub fn copies<'a>(
         &'a mut self,
         image: &'a Image,

@@ -62,11 +62,13 @@ global_asm!(
     .hidden __relpoline_each_object
     .type __relpoline_each_object,@function
 __relpoline_each_object:
+    .cfi_startproc
     cmpq $0, dl_iterate_phdr@GOTPCREL(%rip)
     je 1f
     jmp dl_iterate_phdr@PLT
 1:  mov $-1, %eax
     ret
+    .cfi_endproc
     .size __relpoline_each_object, . - __relpoline_each_object
 "#,
     runtime = sym RUNTIME,
