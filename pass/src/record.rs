@@ -50,14 +50,16 @@ pub enum Door {
 
 impl StubPlace {
     /// Where the stub can be entered: the place, its offset in the block, and the bytes up to the next one.
-    pub fn doors(&self) -> impl Iterator<Item = (Door, usize, usize)> {
-        let doors: &[_] = match self.form {
-            Form::Stub => &[(Door::Compare, self.cold - STUB_COMPARE_SIZE, STUB_COMPARE_SIZE + STUB_SIZE)],
-            Form::Inline => {
-                &[(Door::Cold, self.cold, STUB_HOT), (Door::Hot, self.cold + STUB_HOT, STUB_SIZE - STUB_HOT)]
+    pub fn doors(&self) -> Vec<(Door, usize, usize)> {
+        match self.form {
+            Form::Stub => {
+                vec![(Door::Compare, self.cold - STUB_COMPARE_SIZE, STUB_COMPARE_SIZE + STUB_SIZE)]
             }
-        };
-        doors.to_vec().into_iter()
+            Form::Inline => vec![
+                (Door::Cold, self.cold, STUB_HOT),
+                (Door::Hot, self.cold + STUB_HOT, STUB_SIZE - STUB_HOT),
+            ],
+        }
     }
 }
 

@@ -78,6 +78,7 @@ pub fn convert(module: &Module, function: &Function, sites: &[(Call, Form)]) {
     for (index, &(call, form)) in sites.iter().enumerate() {
         let mut doors = places[index]
             .doors()
+            .into_iter()
             .map(|(door, offset, _)| module.add_entry_point(stubs, offset, &door_name(index, door), kernel));
         let mut next_door = || doors.next().expect("one for the stub form, two for the inline form");
         match form {

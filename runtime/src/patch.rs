@@ -40,6 +40,7 @@ use crate::policy::{Refusal, WAYS};
 use crate::port::{CodeWriter, Port, System};
 use crate::record::Record;
 use crate::site::{Image, Site};
+use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -131,18 +132,19 @@ impl Bodies {
 
     /// Addresses for a body and its slots.
     fn take(&mut self, image: &Image) -> Result<(usize, usize), Refusal> {
-        if self.left == 0 {
-            if !self.reserve_taken {
-                self.reserve_taken = true;
-                (self.code, self.slots) = System::chain_reserve();
+        if self.left == 0 && !self.reserve_taken {
+            self.reserve_taken = true;
+            if let Some(reserve) = System::chain_reserve() {
+                (self.code, self.slots) = reserve;
                 self.left = RESERVED_BODIES;
-            } else {
-                let around = image.text.start.min(image.data.start)..image.text.end.max(image.data.end);
-                let start = System::map_code(around, BODIES * BODY_STRIDE, BODIES * SLOTS_STRIDE);
-                self.code = start.ok_or(Refusal::Memory)?.as_ptr() as usize;
-                self.slots = self.code + BODIES * BODY_STRIDE;
-                self.left = BODIES;
             }
+        }
+        if self.left == 0 {
+            let around = image.text.start.min(image.data.start)..image.text.end.max(image.data.end);
+            let start = System::map_code(around, BODIES * BODY_STRIDE, BODIES * SLOTS_STRIDE);
+            self.code = start.ok_or(Refusal::Memory)?.as_ptr() as usize;
+            self.slots = self.code + BODIES * BODY_STRIDE;
+            self.left = BODIES;
         }
         let taken = (self.code, self.slots);
         self.code += BODY_STRIDE;
@@ -249,6 +251,20 @@ pub unsafe fn close(record: &Record) {
         (0..LINKS).for_each(|link| body.slot(link).store(NEVER, Ordering::Release));
         body.flag().store(0, Ordering::Release);
     }
+}
+
+/// Whether a branch of the site may lead into `code`.
+///
+/// # Safety
+/// The caller holds the runtime's lock.
+pub unsafe fn leads_into(record: &Record, code: &Range<u64>) -> bool {
+    code.contains(&record.inline.load(Ordering::Relaxed))
+        // SAFETY: the caller's promise.
+        || unsafe { chain_of(record) }.any(|body| {
+            // SAFETY: likewise.
+            let chain = unsafe { body.as_ref() };
+            chain.targets[..chain.used].iter().any(|target| code.contains(target))
+        })
 }
 
 /// The bodies of a site's chain.

@@ -105,12 +105,14 @@ pub enum Refusal {
     Fork = 9,
     /// The chain cannot take further targets.
     Full = 10,
+    /// The target is generated code, which may go at any time.
+    Fleeting = 11,
 }
 
 impl Refusal {
     /// Whether the site is given up. Other targets may be within reach; the code will not change.
     pub const fn is_final(self) -> bool {
-        !matches!(self, Self::None | Self::OutOfReach | Self::Full)
+        !matches!(self, Self::None | Self::OutOfReach | Self::Full | Self::Fleeting)
     }
 
     /// Text in statistics; empty for none.
@@ -127,6 +129,7 @@ impl Refusal {
             Self::Memory => "no memory",
             Self::Fork => "process forked while the site was patched",
             Self::Full => "more targets in turn than a chain can take",
+            Self::Fleeting => "target is code that may go at any time",
         }
     }
 
@@ -143,6 +146,7 @@ impl Refusal {
             8 => Self::Memory,
             9 => Self::Fork,
             10 => Self::Full,
+            11 => Self::Fleeting,
             _ => Self::None,
         }
     }

@@ -12,6 +12,7 @@ use crate::port::{Guard, Lock, Port, System};
 use crate::record::Record;
 use crate::site::{Image, Index, Site};
 use core::cell::UnsafeCell;
+use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
 
 /// The state of one runtime.
@@ -130,6 +131,11 @@ impl Runtime {
         self.relearns.load(Ordering::Relaxed)
     }
 
+    /// Patches, branches written, refusals, and times that a site learned anew.
+    pub fn totals(&self) -> [u64; 4] {
+        [self.patches(), self.written(), self.failures(), self.relearns()]
+    }
+
     /// Sites and targets that were refused so far.
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
@@ -203,7 +209,7 @@ impl Runtime {
                     way,
                     calls: calls[way],
                     placed: placed & 1 << way != 0,
-                    reachable: patch::reaches(image, target),
+                    reachable: patch::reaches(image, target) && System::is_lasting(target),
                 });
             }
         }
@@ -225,6 +231,14 @@ impl Runtime {
                 self.patching.store(core::ptr::from_ref(record).cast_mut(), Ordering::Relaxed);
                 self.promote(guarded, image, record, &ways[..count]);
                 self.patching.store(core::ptr::null_mut(), Ordering::Relaxed);
+            }
+            Decision::Quiet { because: Refusal::OutOfReach }
+                if record
+                    .targets
+                    .iter()
+                    .any(|target| !System::is_lasting(target.load(Ordering::Relaxed))) =>
+            {
+                self.silence(record, Refusal::Fleeting);
             }
             Decision::Quiet { because } => self.silence(record, because),
         }
@@ -293,6 +307,25 @@ impl Runtime {
         record.promotions.store(0, Ordering::Relaxed);
         record.cell().gate.fetch_and(!GATE_QUIET, Ordering::Relaxed);
         self.relearns.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Closes the branches of every site that has one into `code`, which is about to go: a stale branch is never
+    /// taken, but may be run speculatively. Returns how many sites learn anew.
+    pub fn forget_code(&self, code: &Range<u64>) -> usize {
+        let Some(_guard) = self.lock() else { return 0 };
+        let mut sites = 0;
+        // SAFETY: the lock is held.
+        for record in self.records().filter(|record| unsafe { patch::leads_into(record, code) }) {
+            if record.state() == State::Off || record.refusal().is_final() {
+                // SAFETY: likewise.
+                unsafe { patch::close(record) };
+                record.resume.store(State::Learning as u8, Ordering::Relaxed);
+            } else {
+                self.relearn(record);
+                sites += 1;
+            }
+        }
+        sites
     }
 
     /// Closes the site's branches for the length of a rest: its targets change too fast.

@@ -1,6 +1,7 @@
 //! Statistics, as JSON. The format is part of the interface: fields are added, never changed.
 
 use crate::layout::Form;
+use crate::options::Mode;
 use crate::policy::{State, WAYS};
 use crate::port::{Port, Symbols, System};
 use crate::record::Record;
@@ -58,14 +59,18 @@ impl Out {
         }
     }
 
+    /// Writes the hexadecimal digits of a number.
+    pub fn hexadecimal(&mut self, number: u64) -> &mut Self {
+        let digits = (64 - number.leading_zeros()).div_ceil(4).max(1);
+        for digit in (0..digits).rev() {
+            self.bytes(&[b"0123456789abcdef"[(number >> (digit * 4) & 15) as usize]]);
+        }
+        self
+    }
+
     /// Writes an address as a JSON string, `"0x…"`.
     pub fn address(&mut self, address: u64) -> &mut Self {
-        self.text("\"0x");
-        let digits = (64 - address.leading_zeros()).div_ceil(4).max(1);
-        for digit in (0..digits).rev() {
-            self.bytes(&[b"0123456789abcdef"[(address >> (digit * 4) & 15) as usize]]);
-        }
-        self.text("\"")
+        self.text("\"0x").hexadecimal(address).text("\"")
     }
 
     /// Writes a JSON string, or `null`.
@@ -173,39 +178,73 @@ fn learned_and_missed(record: &Record) -> (u64, u64) {
     if record.state() == State::Learning { (learned + pending, missed) } else { (learned, missed + pending) }
 }
 
-/// Writes the statistics.
-pub fn report(runtime: &Runtime, image: &Image, out: &mut Out) {
-    let mut symbols = Symbols::of(image);
-    let count = |state: State| runtime.records().filter(|record| record.state() == state).count() as u64;
+/// Writes the statistics of images that share one mode.
+pub fn report<'a>(images: impl Iterator<Item = (&'a Runtime, &'a Image)> + Clone, out: &mut Out) {
+    let records = || images.clone().flat_map(|(runtime, _)| runtime.records());
+    let count = |state: State| records().filter(|record| record.state() == state).count() as u64;
     let (mut learned, mut missed) = (0, 0);
-    for record in runtime.records() {
+    for record in records() {
         let (l, m) = learned_and_missed(record);
         (learned, missed) = (learned + l, missed + m);
     }
+    let [mut patches, mut written, mut failures, mut relearns] = [0; 4];
+    for (runtime, _) in images.clone() {
+        let [p, w, f, r] = runtime.totals();
+        (patches, written, failures, relearns) = (patches + p, written + w, failures + f, relearns + r);
+    }
+    let mode = images.clone().next().map_or(Mode::Off, |(runtime, _)| runtime.mode());
     let field = |out: &mut Out, name: &str, value: u64| {
         out.text(",\"").text(name).text("\":").number(value);
     };
     out.text("{\"version\":").number(VERSION).text(",\"pid\":").number(System::process_id().into());
-    out.text(",\"mode\":\"").text(runtime.mode().name()).text("\",\"totals\":{\"sites\":");
-    out.number(image.entries.len() as u64);
-    field(out, "executed", runtime.records().count() as u64);
+    out.text(",\"mode\":\"").text(mode.name()).text("\",\"totals\":{\"sites\":");
+    out.number(images.clone().map(|(_, image)| image.entries.len() as u64).sum());
+    field(out, "executed", records().count() as u64);
     field(out, "monomorphic", count(State::Monomorphic));
     field(out, "polymorphic", count(State::Polymorphic));
     field(out, "megamorphic", count(State::Megamorphic));
     field(out, "learning", count(State::Learning));
     field(out, "off", count(State::Off));
-    field(out, "patches", runtime.patches());
-    field(out, "written", runtime.written());
-    field(out, "relearns", runtime.relearns());
+    field(out, "patches", patches);
+    field(out, "written", written);
+    field(out, "relearns", relearns);
     field(out, "learned_calls", learned);
     field(out, "misses", missed);
-    field(out, "failures", runtime.failures());
+    field(out, "failures", failures);
     out.text("},\"sites\":[");
-    for (index, record) in runtime.records().enumerate() {
-        out.text(if index == 0 { "\n" } else { ",\n" });
-        one_site(image, &mut symbols, record, out);
+    let mut first = true;
+    for (runtime, image) in images {
+        let mut symbols = Symbols::of(image);
+        for record in runtime.records() {
+            out.text(if first { "\n" } else { ",\n" });
+            first = false;
+            one_site(image, &mut symbols, record, out);
+        }
     }
     out.text("\n]}\n");
+}
+
+/// Writes one line for each row of the table: address, state, object, function, and the targets that are called
+/// directly.
+pub fn list(image: &Image, out: &mut Out) {
+    let mut symbols = Symbols::of(image);
+    for site in image.sites() {
+        let address = site.compare();
+        // SAFETY: checked next: the cell lies in the image's data.
+        let record = image.check(&site).ok().and_then(|()| unsafe { Record::of_cell(site.cell()) });
+        let state = record.map_or("idle", |record| record.state().name());
+        out.text("0x").hexadecimal(address as u64).text(" ").text(state).text(" ");
+        out.bytes(symbols.object().unwrap_or(b"?")).text(" ");
+        out.bytes(symbols.function(address).unwrap_or(b"?"));
+        let placed = record.map_or(0, |record| record.placed.load(Ordering::Relaxed));
+        for (way, target) in record.iter().flat_map(|record| record.targets.iter()).enumerate() {
+            if placed & 1 << way != 0 {
+                let target = target.load(Ordering::Relaxed);
+                out.text(" ").bytes(symbols.function(target as usize).unwrap_or(b"?"));
+            }
+        }
+        out.text("\n");
+    }
 }
 
 fn one_site(image: &Image, symbols: &mut Symbols, record: &Record, out: &mut Out) {

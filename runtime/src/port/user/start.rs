@@ -124,7 +124,7 @@ extern "C" fn end() {
 pub fn write_statistics(image: &Image, path: &CStr) -> Result<(), i32> {
     let fd = sys::open(path, libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_NONBLOCK)?;
     let mut out = Out::new(fd);
-    stats::report(&RUNTIME, image, &mut out);
+    stats::report(core::iter::once((&RUNTIME, image)), &mut out);
     let result = out.finish();
     sys::close(fd);
     result
