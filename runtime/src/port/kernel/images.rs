@@ -141,11 +141,16 @@ pub unsafe extern "C" fn relpoline_close(image: *mut Governed) {
 pub extern "C" fn relpoline_poll() -> usize {
     let mut attended = 0;
     for cell in slow_path::asked() {
-        let Some((runtime, _)) = governed().find(|(_, image)| image.data.contains(&(cell as usize))) else {
+        // A slow path may have been interrupted before it left its note, and the image has gone meanwhile.
+        let is_known = |image: &Image| image.sites().any(|site| site.cell() == cell as usize);
+        let Some((runtime, _)) = governed()
+            .find(|(_, image)| image.data.contains(&(cell as usize)))
+            .filter(|(_, image)| is_known(image))
+        else {
             continue;
         };
         attended += 1;
-        // SAFETY: a cell of an image that is there: those of images that go are forgotten with them.
+        // SAFETY: a cell of an image that is there.
         let cell = unsafe { &*cell };
         // SAFETY: likewise.
         match unsafe { Record::of_cell(core::ptr::from_ref(cell) as usize) } {
