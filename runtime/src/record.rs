@@ -60,6 +60,11 @@ pub struct Record {
     pub inline: AtomicU64,
     /// The inline branch is open.
     pub inline_open: AtomicBool,
+    /// The inline branch leads to code that has gone, and has not been opened since.
+    pub inline_stale: AtomicBool,
+    /// When branches of the site were last closed because their code was going, 0 once they lead elsewhere; see
+    /// `patch::recycle`.
+    pub stale_since: AtomicU64,
     /// The site's cell.
     pub cell: AtomicPtr<Cell>,
     /// The record made before this one.

@@ -281,6 +281,7 @@ impl Runtime {
             // Release: pairs with the load of the site's compare. The branch was written for this target.
             cell.hot.store(target, Ordering::Release);
             record.inline_open.store(true, Ordering::Relaxed);
+            record.inline_stale.store(false, Ordering::Relaxed);
             return Ok(false);
         }
         let mut copies = index.copies(image, core::ptr::from_ref(cell) as usize)?;
@@ -310,22 +311,46 @@ impl Runtime {
     }
 
     /// Closes the branches of every site that has one into `code`, which is about to go: a stale branch is never
-    /// taken, but may be run speculatively. Returns how many sites learn anew.
-    pub fn forget_code(&self, code: &Range<u64>) -> usize {
+    /// taken, but may be run speculatively. Returns how many sites they were; `now` is a number that rises with every
+    /// call.
+    pub fn forget_code(&self, code: &Range<u64>, now: u64) -> usize {
         let Some(_guard) = self.lock() else { return 0 };
         let mut sites = 0;
         // SAFETY: the lock is held.
-        for record in self.records().filter(|record| unsafe { patch::leads_into(record, code) }) {
+        for record in self.records().filter(|record| unsafe { patch::mark_stale(record, code) }) {
+            record.stale_since.store(now, Ordering::Relaxed);
+            sites += 1;
             if record.state() == State::Off || record.refusal().is_final() {
                 // SAFETY: likewise.
                 unsafe { patch::close(record) };
                 record.resume.store(State::Learning as u8, Ordering::Relaxed);
             } else {
                 self.relearn(record);
-                sites += 1;
             }
         }
         sites
+    }
+
+    /// Makes the branches that were closed by [`Runtime::forget_code`], up to the call with `closed`, free for other
+    /// targets.
+    ///
+    /// # Safety
+    /// Every thread that was in front of one of these branches has left it since that call.
+    pub unsafe fn recycle(&self, closed: u64) {
+        let (Some(mut guarded), Some(image)) = (self.lock(), self.image()) else { return };
+        for record in self.records() {
+            let since = record.stale_since.load(Ordering::Relaxed);
+            if since == 0 || since > closed {
+                continue;
+            }
+            record.stale_since.store(0, Ordering::Relaxed);
+            let cell = core::ptr::from_ref(record.cell()) as usize;
+            let copies = guarded.get().index.copies(image, cell);
+            // SAFETY: the lock is held; the caller's promise.
+            if copies.and_then(|copies| unsafe { patch::recycle(image, copies, record) }).is_err() {
+                self.failures.fetch_add(1, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Closes the site's branches for the length of a rest: its targets change too fast.

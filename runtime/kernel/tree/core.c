@@ -247,6 +247,26 @@ static void relpoline_switch(enum relpoline_mode mode)
 
 #ifdef CONFIG_MODULES
 
+/*
+ * Branches into a module that has gone can lead elsewhere when everybody has left them: a task that was preempted
+ * between compare and branch has been scheduled again (RCU tasks), and so has whatever ran on each CPU, the idle
+ * tasks included (rude). ftrace frees its trampolines by the same argument.
+ */
+static void relpoline_recycle_work(struct work_struct *work)
+{
+	u64 closed;
+
+	relpoline_lock();
+	closed = relpoline_closings();
+	relpoline_unlock();
+	synchronize_rcu_tasks_rude();
+	synchronize_rcu_tasks();
+	relpoline_lock();
+	relpoline_recycle(closed);
+	relpoline_unlock();
+}
+static DECLARE_WORK(relpoline_recycler, relpoline_recycle_work);
+
 static void relpoline_module_comes(struct module *module)
 {
 	struct relpoline_owner *owner;
@@ -274,7 +294,8 @@ static void relpoline_module_goes(struct module *module)
 	struct relpoline_place place = relpoline_module_place(module);
 
 	relpoline_lock();
-	relpoline_code_goes(place.text, place.text_end);
+	if (relpoline_code_goes(place.text, place.text_end))
+		queue_work(system_unbound_wq, &relpoline_recycler);
 	if (owner)
 		relpoline_close(owner->image);
 	relpoline_unlock();

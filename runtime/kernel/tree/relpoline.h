@@ -40,6 +40,8 @@ void relpoline_set_mode(u32 mode);
 size_t relpoline_set_range(unsigned long start, unsigned long end, bool on);
 void relpoline_relearn(void);
 size_t relpoline_code_goes(unsigned long start, unsigned long end);
+u64 relpoline_closings(void);
+void relpoline_recycle(u64 closed);
 void relpoline_report(struct seq_file *file);
 void relpoline_report_slow_calls(struct seq_file *file);
 void relpoline_list_sites(struct seq_file *file);

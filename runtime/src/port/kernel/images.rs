@@ -26,6 +26,9 @@ static IMAGES: AtomicPtr<Governed> = AtomicPtr::new(core::ptr::null_mut());
 /// To whom memory is booked.
 static OWNER: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
 
+/// Calls of [`relpoline_code_goes`].
+static CLOSINGS: AtomicU64 = AtomicU64::new(0);
+
 /// Patches and so on of images that have gone.
 static GONE: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
 
@@ -193,12 +196,31 @@ pub extern "C" fn relpoline_relearn() {
     }
 }
 
-/// Closes every branch that leads to code between two addresses: it is about to go. Returns how many sites learn
-/// anew for it.
+/// Closes every branch that leads to code between two addresses: it is about to go. Returns how many sites have
+/// one.
 #[unsafe(no_mangle)]
 pub extern "C" fn relpoline_code_goes(start: usize, end: usize) -> usize {
     let code = start as u64..end as u64;
-    governed().map(|(runtime, _)| runtime.forget_code(&code)).sum()
+    let now = CLOSINGS.fetch_add(1, Ordering::Relaxed) + 1;
+    governed().map(|(runtime, _)| runtime.forget_code(&code, now)).sum()
+}
+
+/// How often [`relpoline_code_goes`] has been called.
+#[unsafe(no_mangle)]
+pub extern "C" fn relpoline_closings() -> u64 {
+    CLOSINGS.load(Ordering::Relaxed)
+}
+
+/// Makes the branches that the first `closed` calls of [`relpoline_code_goes`] closed free for other targets.
+///
+/// # Safety
+/// Since the last one of them every CPU and every task has been in a quiescent state.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn relpoline_recycle(closed: u64) {
+    for (runtime, _) in governed() {
+        // SAFETY: the caller's promise.
+        unsafe { runtime.recycle(closed) };
+    }
 }
 
 /// Writes the statistics, as JSON.
