@@ -34,7 +34,7 @@ static struct hrtimer timer;
 
 static enum hrtimer_restart tick(struct hrtimer *timer)
 {
-	hrtimer_forward_now(timer, us_to_ktime(100));
+	hrtimer_forward_now(timer, ns_to_ktime(100 * NSEC_PER_USEC));
 	return HRTIMER_RESTART;
 }
 
@@ -42,7 +42,7 @@ static int __init relpoline_guest_init(void)
 {
 	hrtimer_init(&timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
 	timer.function = tick;
-	hrtimer_start(&timer, us_to_ktime(100), HRTIMER_MODE_REL);
+	hrtimer_start(&timer, ns_to_ktime(100 * NSEC_PER_USEC), HRTIMER_MODE_REL);
 	relpoline_test_guest(guest);
 	return 0;
 }

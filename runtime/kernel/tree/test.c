@@ -162,7 +162,7 @@ static enum hrtimer_restart tick(struct hrtimer *timer)
 	static unsigned long x;
 
 	call_all(x++);
-	hrtimer_forward_now(timer, us_to_ktime(300));
+	hrtimer_forward_now(timer, ns_to_ktime(300 * NSEC_PER_USEC));
 	return HRTIMER_RESTART;
 }
 
@@ -191,7 +191,7 @@ static int __init relpoline_test_init(void)
 
 	hrtimer_init(&timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
 	timer.function = tick;
-	hrtimer_start(&timer, us_to_ktime(300), HRTIMER_MODE_REL);
+	hrtimer_start(&timer, ns_to_ktime(300 * NSEC_PER_USEC), HRTIMER_MODE_REL);
 	for (i = 0; i < THREADS; i++)
 		threads[i] = kthread_run(caller, NULL, "relpoline_test/%d", i);
 	for (i = 0; i < rounds && !atomic64_read(&wrong); i++) {
