@@ -95,6 +95,10 @@ impl Why {
 /// Sections of the Linux kernel whose code runs where patching is not possible or not worth it.
 const UNPATCHED_SECTIONS: [&str; 3] = [".noinstr.text", ".entry.text", ".init.text"];
 
+/// Sections that kernel code may name and be converted. What else it names runs before the kernel is mapped, goes
+/// when the system is up, or must not call anything (`.head.text`, `.exit.text`, `.kprobes.text`, `.cpuidle.text`).
+const KERNEL_SECTIONS: [&str; 4] = [".text", ".sched.text", ".ref.text", ".irqentry.text"];
+
 /// The indirect calls of `function`, in the order of its blocks.
 pub fn indirect_calls(module: &Module, function: &Function, excluded: &Excluded) -> Vec<(Call, Verdict)> {
     let whole = excluded.why(function).or_else(|| whole_function(module, function));
@@ -183,9 +187,8 @@ fn whole_function(module: &Module, function: &Function) -> Option<Why> {
     } else if module.has_large_code() {
         Some(Why::CodeModel)
     } else if function.section().is_some_and(|section| {
-        UNPATCHED_SECTIONS
-            .iter()
-            .any(|prefix| section == *prefix || section.starts_with(&format!("{prefix}.")))
+        is_one_of(&section, &UNPATCHED_SECTIONS)
+            || (module.is_kernel() && !is_one_of(&section, &KERNEL_SECTIONS))
     }) {
         Some(Why::Section)
     } else if function.has_attribute("split-stack") {
@@ -193,6 +196,13 @@ fn whole_function(module: &Module, function: &Function) -> Option<Why> {
     } else {
         None
     }
+}
+
+/// Whether `section` is one of `names`, or a part of it: `.text.hot` is one of `.text`.
+fn is_one_of(section: &str, names: &[&str]) -> bool {
+    names
+        .iter()
+        .any(|name| section.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
 }
 
 fn alone(call: &Call) -> Option<Why> {

@@ -142,7 +142,8 @@ fn run(module: &Module, task: Task) -> bool {
             }
         }
         rewrite::convert(module, function, &converted);
-        if task != Task::Protect && module.is_x86_64() {
+        // All code of a kernel is built alike.
+        if task != Task::Protect && module.is_x86_64() && !module.is_kernel() {
             function.mark_built(if module.has_large_code() {
                 relpoline_layout::BUILT_SECTION_LARGE
             } else {

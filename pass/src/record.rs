@@ -2,7 +2,7 @@
 
 use relpoline_layout::{
     CELL_GATE, CHAIN_TAIL, COMPARE_TAIL, Entry, Form, GATE_CHAIN, JMP, SECTION, SLOW_PATH, STUB_COMPARE_SIZE,
-    STUB_LEAD, STUB_SIZE,
+    STUB_HOT, STUB_LEAD, STUB_SIZE,
 };
 use std::fmt::Write;
 
@@ -28,13 +28,54 @@ pub fn place_stubs(forms: impl IntoIterator<Item = Form>) -> Vec<StubPlace> {
         .collect()
 }
 
+/// How the rows of the table are tied to the code that they describe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// By the section's link order, so that linkers drop them with it.
+    Linked,
+    /// Not at all: the kernel's linker scripts gather them.
+    Plain,
+}
+
+/// Where a stub can be entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// The compare of the stub form.
+    Compare,
+    /// `stub.cold`
+    Cold,
+    /// `stub.hot`
+    Hot,
+}
+
+impl StubPlace {
+    /// Where the stub can be entered: the place, its offset in the block, and the bytes up to the next one.
+    pub fn doors(&self) -> Vec<(Door, usize, usize)> {
+        match self.form {
+            Form::Stub => {
+                vec![(Door::Compare, self.cold - STUB_COMPARE_SIZE, STUB_COMPARE_SIZE + STUB_SIZE)]
+            }
+            Form::Inline => vec![
+                (Door::Cold, self.cold, STUB_HOT),
+                (Door::Hot, self.cold + STUB_HOT, STUB_SIZE - STUB_HOT),
+            ],
+        }
+    }
+}
+
+/// What the kernel's objtool wants to know of symbols at which functions are entered: that they are functions, and
+/// how long they are.
+pub fn describe_function(symbol: &str, size: usize) -> String {
+    format!(".type \"{symbol}\",@function\n.size \"{symbol}\", {size}\n")
+}
+
 /// The compare of an inline site, with its table entry. Operands: target in `r10`, cell, `stub.cold`, file
 /// name if there is one, cold block.
-pub fn inline_site(line: u32, has_file: bool) -> String {
+pub fn inline_site(rows: Rows, line: u32, has_file: bool) -> String {
     let (file, cold_block) = if has_file { (Some("${3:c}"), 4) } else { (None, 3) };
     let mut text = compare("${1:c}");
     let _ = writeln!(text, "jne ${{{cold_block}:l}}");
-    text += &entry(Form::Inline, line, "${1:c}", "${2:c}", file);
+    text += &entry(rows, Form::Inline, line, "${1:c}", "${2:c}", file);
     text
 }
 
@@ -45,7 +86,7 @@ pub fn inline_site_constraints(has_file: bool) -> &'static str {
 
 /// A block of stubs. Operand 0: the function's cells; the operands after it: the file name of each site of
 /// the stub form that has one, in order.
-pub fn stubs(places: &[StubPlace], lines: &[u32], has_file: &[bool]) -> String {
+pub fn stubs(rows: Rows, places: &[StubPlace], lines: &[u32], has_file: &[bool]) -> String {
     let mut text = bytes(STUB_LEAD);
     let mut operand = 0;
     for (index, place) in places.iter().enumerate() {
@@ -61,6 +102,7 @@ pub fn stubs(places: &[StubPlace], lines: &[u32], has_file: &[bool]) -> String {
             text += &bytes(&COMPARE_TAIL);
             let _ = writeln!(text, ".Lrelpoline_cold_${{:uid}}{suffix}:");
             text += &entry_labelled(
+                rows,
                 Form::Stub,
                 lines[index],
                 &cell,
@@ -87,17 +129,29 @@ fn compare_labelled(cell: &str, suffix: &str) -> String {
     format!(".Lrelpoline_site_${{:uid}}{suffix}:\ncmpq {cell}(%rip), %r10\n")
 }
 
-fn entry(form: Form, line: u32, cell: &str, stub: &str, file: Option<&str>) -> String {
-    entry_labelled(form, line, cell, stub, file, "")
+fn entry(rows: Rows, form: Form, line: u32, cell: &str, stub: &str, file: Option<&str>) -> String {
+    entry_labelled(rows, form, line, cell, stub, file, "")
 }
 
-/// One row of the table, in a section that is linked to the code it describes ("o") and in the same group
-/// ("?"), so that it is dropped with it. The order of the fields is that of [`Entry`].
-fn entry_labelled(form: Form, line: u32, cell: &str, stub: &str, file: Option<&str>, suffix: &str) -> String {
+/// One row of the table, in the same group ("?") as the code it describes. The order of the fields is that of
+/// [`Entry`].
+fn entry_labelled(
+    rows: Rows,
+    form: Form,
+    line: u32,
+    cell: &str,
+    stub: &str,
+    file: Option<&str>,
+    suffix: &str,
+) -> String {
     let site = format!(".Lrelpoline_site_${{:uid}}{suffix}");
     let file = file.map_or("0".to_owned(), |file| format!("{file} - ."));
+    let section = match rows {
+        Rows::Linked => format!("\"ao?\",@progbits,{site}"),
+        Rows::Plain => "\"a?\",@progbits".to_owned(),
+    };
     format!(
-        ".pushsection {SECTION},\"ao?\",@progbits,{site}\n\
+        ".pushsection {SECTION},{section}\n\
          .p2align 2\n\
          .long {site} - .\n\
          .long {cell} - .\n\

@@ -1,10 +1,10 @@
 //! Turns the chosen calls of one function into relpolines.
 
 use crate::llvm::{Call, Constant, Function, Module};
-use crate::record;
+use crate::record::{self, Door, Rows};
 use relpoline_layout::{
-    CELL_SECTION_PREFIX, CELL_SYMBOL_SUFFIX, Cell, Form, STUB_COMPARE_SIZE, STUB_HOT, STUB_SECTION_PREFIX,
-    STUB_SYMBOL_SUFFIX,
+    CELL_SECTION_PREFIX, CELL_SYMBOL_SUFFIX, Cell, Form, KERNEL_CELL_SECTION, KERNEL_STUB_SECTION,
+    STUB_SECTION_PREFIX, STUB_SYMBOL_SUFFIX,
 };
 use std::collections::HashMap;
 
@@ -29,10 +29,14 @@ pub fn convert(module: &Module, function: &Function, sites: &[(Call, Form)]) {
         })
         .collect();
 
+    let kernel = module.is_kernel();
+    let section = |prefix: &str, kernel_section: &str| {
+        if kernel { kernel_section.to_owned() } else { format!("{prefix}{name}") }
+    };
     let cells = module.add_cells(
         function,
         &format!("{name}{CELL_SYMBOL_SUFFIX}"),
-        &format!("{CELL_SECTION_PREFIX}{name}"),
+        &section(CELL_SECTION_PREFIX, KERNEL_CELL_SECTION),
         sites.len(),
     );
     let lines: Vec<u32> = locations.iter().map(|&(line, _)| line).collect();
@@ -41,32 +45,54 @@ pub fn convert(module: &Module, function: &Function, sites: &[(Call, Form)]) {
     operands.extend(
         sites.iter().zip(&files).filter(|((_, form), _)| *form == Form::Stub).filter_map(|(_, file)| *file),
     );
+    let rows = if kernel { Rows::Plain } else { Rows::Linked };
+    let mut text = record::stubs(rows, &places, &lines, &has_file);
+    let door_name = |index: usize, door: Door| {
+        let kind = match door {
+            Door::Compare => "site",
+            Door::Cold => "cold",
+            Door::Hot => "hot",
+        };
+        // To objtool, ".cold" in a symbol's name means a part of another function.
+        if kernel {
+            format!("{name}{STUB_SYMBOL_SUFFIX}.{}{index}", kind.replace("cold", "miss"))
+        } else {
+            format!("{name}.{kind}.{index}")
+        }
+    };
+    if kernel {
+        for (index, place) in places.iter().enumerate() {
+            for (door, _, size) in place.doors() {
+                text += &record::describe_function(&door_name(index, door), size);
+            }
+        }
+    }
     let stubs = module.add_assembly(
         function,
         &format!("{name}{STUB_SYMBOL_SUFFIX}"),
-        &format!("{STUB_SECTION_PREFIX}{name}"),
-        &record::stubs(&places, &lines, &has_file),
+        &section(STUB_SECTION_PREFIX, KERNEL_STUB_SECTION),
+        &text,
         &operands,
     );
 
     for (index, &(call, form)) in sites.iter().enumerate() {
-        let cold = places[index].cold;
+        let mut doors = places[index]
+            .doors()
+            .into_iter()
+            .map(|(door, offset, _)| module.add_entry_point(stubs, offset, &door_name(index, door), kernel));
+        let mut next_door = || doors.next().expect("one for the stub form, two for the inline form");
         match form {
             Form::Stub => {
                 call.remark_passed("StubForm", "indirect call converted to a relpoline (stub form)");
-                let entry =
-                    module.add_entry_point(stubs, cold - STUB_COMPARE_SIZE, &format!("{name}.site.{index}"));
-                call.redirect(entry);
+                call.redirect(next_door());
             }
             Form::Inline => {
                 call.remark_passed("InlineForm", "indirect call converted to a relpoline (inline form)");
-                let hot_entry =
-                    module.add_entry_point(stubs, cold + STUB_HOT, &format!("{name}.hot.{index}"));
-                let cold_entry = module.add_entry_point(stubs, cold, &format!("{name}.cold.{index}"));
+                let (cold_entry, hot_entry) = (next_door(), next_door());
                 let mut operands = vec![module.offset(cells, index * size_of::<Cell>()), cold_entry];
                 operands.extend(files[index]);
                 let (hot_call, cold_call) = call.split_by_assembly(
-                    &record::inline_site(lines[index], files[index].is_some()),
+                    &record::inline_site(rows, lines[index], files[index].is_some()),
                     record::inline_site_constraints(files[index].is_some()),
                     &operands,
                 );

@@ -10,7 +10,6 @@ use crate::policy::{RETRY, State};
 use crate::record::Record;
 use crate::runtime::Runtime;
 use crate::site::{Image, Site};
-use core::ops::Range;
 use core::sync::atomic::Ordering;
 
 impl Runtime {
@@ -53,28 +52,6 @@ impl Runtime {
             .filter(|record| record.state() != State::Off && !record.refusal().is_final())
             .for_each(|record| self.relearn(record));
         Some(true)
-    }
-
-    /// Closes the branches of every site that has one into `range`, whose code is about to go: what is not called
-    /// must not be run speculatively either. Returns `None` when another thread is patching.
-    pub fn forget_targets(&self, range: &Range<usize>) -> Option<()> {
-        let _guard = self.lock()?;
-        for record in self.records() {
-            // SAFETY: the lock is held.
-            if unsafe { patch::targets(record) }.any(|target| range.contains(&(target as usize))) {
-                let off = record.state() == State::Off;
-                if !record.refusal().is_final() {
-                    self.relearn(record);
-                } else {
-                    // SAFETY: likewise.
-                    unsafe { patch::close(record) };
-                }
-                if off {
-                    close(record);
-                }
-            }
-        }
-        Some(())
     }
 }
 

@@ -4,9 +4,6 @@ use crate::port::{Port, System};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::NonNull;
 
-/// Bytes mapped at a time for small objects.
-const CHUNK: usize = 64 * 1024;
-
 /// The strictest alignment that a mapping has by itself.
 const PAGE: usize = 4096;
 
@@ -52,7 +49,7 @@ impl Arena {
 
     /// Room for a `T`, zeroed, or `None` when the system gives no memory.
     pub fn take<T>(&mut self) -> Option<NonNull<T>> {
-        const { assert!(size_of::<T>() <= CHUNK && align_of::<T>() <= PAGE) };
+        const { assert!(size_of::<T>() <= System::CHUNK && align_of::<T>() <= PAGE) };
         if !self.reserve_taken {
             self.reserve_taken = true;
             let reserve = System::data_reserve();
@@ -60,8 +57,8 @@ impl Arena {
         }
         let mut start = self.next.next_multiple_of(align_of::<T>());
         if start == 0 || start + size_of::<T>() > self.end {
-            start = System::map(CHUNK)?.as_ptr() as usize;
-            self.end = start + CHUNK;
+            start = System::map(System::CHUNK)?.as_ptr() as usize;
+            self.end = start + System::CHUNK;
         }
         self.next = start + size_of::<T>();
         NonNull::new(start as *mut T)

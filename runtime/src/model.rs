@@ -38,6 +38,8 @@ impl Port for System {
     type CodeWriter = Writer;
     type Output = <user::System as Port>::Output;
 
+    const CHUNK: usize = <user::System as Port>::CHUNK;
+
     fn map(length: usize) -> Option<NonNull<u8>> {
         user::System::map(length)
     }
@@ -51,7 +53,7 @@ impl Port for System {
         user::System::data_reserve()
     }
 
-    fn chain_reserve() -> (usize, usize) {
+    fn chain_reserve() -> Option<(usize, usize)> {
         user::System::chain_reserve()
     }
 
@@ -71,6 +73,10 @@ impl Port for System {
 
     fn ticks() -> u64 {
         user::System::ticks()
+    }
+
+    fn is_lasting(target: u64) -> bool {
+        user::System::is_lasting(target)
     }
 
     fn open_code() -> Result<Writer, Refusal> {

@@ -24,8 +24,11 @@
 //! hold any target, which is right for the body behind it: its links compare for themselves, and its end is the
 //! slow path).
 //!
-//! A target that has cooled is closed, and opened when it is hot again: two stores to data. What is never done is
-//! to lead a branch elsewhere, for which one would have to prove that nobody stands in front of it.
+//! A target that has cooled is closed, and opened when it is hot again: two stores to data. To lead a branch
+//! elsewhere, one has to prove that nobody stands in front of it. A program cannot. The kernel can: it waits until
+//! every CPU and every task has passed through a quiescent state since the branch was closed (RCU tasks), so that
+//! whoever had passed the compare has left. Then [`recycle`] makes the branch what it was when it was emitted. This
+//! is done for branches to modules that have gone, which would otherwise use up a site's branches.
 //!
 //! Pairs: the release store of step 4 pairs with the load of the compare in the program's code (x86 keeps
 //! loads in order, and a dependent branch is not retired before its load); `sync_cores` pairs with the
@@ -40,6 +43,7 @@ use crate::policy::{Refusal, WAYS};
 use crate::port::{CodeWriter, Port, System};
 use crate::record::Record;
 use crate::site::{Image, Site};
+use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -87,8 +91,10 @@ pub struct Chain {
     slots: usize,
     /// Targets of the links that have been written, in their order. The links lead there for ever.
     targets: [u64; LINKS],
-    /// How many they are.
+    /// How many they are. A target of 0 among them is a link that may be written again.
     used: usize,
+    /// Links to code that has gone, which have not been opened since.
+    stale: [bool; LINKS],
     /// The body behind this one.
     next: Option<NonNull<Chain>>,
 }
@@ -102,6 +108,12 @@ impl Chain {
     /// The flag that the gate of the next body tests.
     fn flag(&self) -> &AtomicU64 {
         self.slot(LINKS)
+    }
+
+    /// A link that leads nowhere yet.
+    fn free_link(&self) -> Option<usize> {
+        let again = self.targets[..self.used].iter().position(|&target| target == 0);
+        again.or((self.used < LINKS).then_some(self.used))
     }
 
     fn jump(&self, link: usize) -> usize {
@@ -131,18 +143,19 @@ impl Bodies {
 
     /// Sees to it that there is room for a body. No writer is open.
     fn reserve(&mut self, image: &Image) -> Result<(), Refusal> {
-        if self.left == 0 {
-            if !self.reserve_taken {
-                self.reserve_taken = true;
-                (self.code, self.slots) = System::chain_reserve();
+        if self.left == 0 && !self.reserve_taken {
+            self.reserve_taken = true;
+            if let Some(reserve) = System::chain_reserve() {
+                (self.code, self.slots) = reserve;
                 self.left = RESERVED_BODIES;
-            } else {
-                let around = image.text.start.min(image.data.start)..image.text.end.max(image.data.end);
-                let start = System::map_code(around, BODIES * BODY_STRIDE, BODIES * SLOTS_STRIDE);
-                self.code = start.ok_or(Refusal::Memory)?.as_ptr() as usize;
-                self.slots = self.code + BODIES * BODY_STRIDE;
-                self.left = BODIES;
             }
+        }
+        if self.left == 0 {
+            let around = image.text.start.min(image.data.start)..image.text.end.max(image.data.end);
+            let start = System::map_code(around, BODIES * BODY_STRIDE, BODIES * SLOTS_STRIDE);
+            self.code = start.ok_or(Refusal::Memory)?.as_ptr() as usize;
+            self.slots = self.code + BODIES * BODY_STRIDE;
+            self.left = BODIES;
         }
         Ok(())
     }
@@ -272,14 +285,16 @@ pub unsafe fn extend(
 ) -> Result<bool, Refusal> {
     // SAFETY: the caller's promise.
     let written = unsafe { find_link(record, target) };
-    let (chain, link) = match written {
+    let (mut chain, link) = match written {
         Some(place) => place,
         // SAFETY: likewise.
         None => unsafe { add_link(image, site, record, target, arena, bodies)? },
     };
     // From the end to the start, so that nobody is led to what is not open yet.
     // SAFETY: chains are only touched under the runtime's lock, which the caller holds.
-    publish(unsafe { chain.as_ref() }.slot(link), target);
+    let body = unsafe { chain.as_mut() };
+    body.stale[link] = false;
+    publish(body.slot(link), target);
     // SAFETY: likewise.
     for body in unsafe { chain_of(record) }.take_while(|&body| body != chain) {
         // SAFETY: likewise. The body has a next one, whose jump was written before it was linked.
@@ -310,16 +325,79 @@ pub unsafe fn close(record: &Record) {
     }
 }
 
-/// Targets that a site has branches to, open or not.
+/// Marks the branches of the site that lead into `code`, which is going. Returns whether there are any.
 ///
 /// # Safety
-/// The caller holds the runtime's lock for as long as the iterator lives.
-pub unsafe fn targets(record: &Record) -> impl Iterator<Item = u64> {
+/// The caller holds the runtime's lock, and closes the branches if there are any.
+pub unsafe fn mark_stale(record: &Record, code: &Range<u64>) -> bool {
+    let mut found = code.contains(&record.inline.load(Ordering::Relaxed));
+    if found {
+        record.inline_stale.store(true, Ordering::Relaxed);
+    }
     // SAFETY: the caller's promise.
-    let chain = unsafe { chain_of(record) };
-    // SAFETY: likewise.
-    let linked = chain.flat_map(|body| unsafe { body.as_ref() }.targets);
-    core::iter::once(record.inline.load(Ordering::Relaxed)).chain(linked)
+    for mut body in unsafe { chain_of(record) } {
+        // SAFETY: likewise.
+        let chain = unsafe { body.as_mut() };
+        for (target, stale) in chain.targets.iter().zip(&mut chain.stale).take(chain.used) {
+            if code.contains(target) {
+                (*stale, found) = (true, true);
+            }
+        }
+    }
+    found
+}
+
+/// Leads the site's stale branches back to where they led when they were emitted, so that they can be written for
+/// other targets.
+///
+/// # Errors
+/// Why some of them were left as they are, which is right as long as they are only opened for their own target.
+///
+/// # Safety
+/// The caller holds the runtime's lock, and every thread that had passed a compare of a stale branch before it was
+/// closed has left the branch since.
+pub unsafe fn recycle(
+    image: &Image,
+    copies: impl Iterator<Item = Site>,
+    record: &Record,
+) -> Result<(), Refusal> {
+    let mut writer = System::open_code()?;
+    let inline = record.inline.load(Ordering::Relaxed);
+    let inline_stale = record.inline_stale.swap(false, Ordering::Relaxed) && inline != 0;
+    let mut slow = None;
+    for site in copies {
+        slow.get_or_insert(site.stub_hot());
+        let emitted = site.emitted_hot_target();
+        // Every copy has to lead to its stub again, where it may have been all the time.
+        if inline_stale && image.hot_branch(&site, emitted).is_err() {
+            // A call of the same function that sets up the arguments would be taken for it; but code that is there
+            // does not call code that has gone.
+            let branch = image.hot_branch(&site, inline as usize)?;
+            // SAFETY: the cell is NEVER, and nobody is at the branch: the caller's promise.
+            unsafe { write_branch(&mut writer, branch, inline as usize, emitted as u64)? };
+        }
+    }
+    if inline_stale {
+        System::sync_cores()?;
+        record.inline.store(0, Ordering::Relaxed);
+    }
+    let slow = slow.ok_or(Refusal::Table)?;
+    // SAFETY: the caller's promise.
+    for mut body in unsafe { chain_of(record) } {
+        // SAFETY: likewise.
+        let chain = unsafe { body.as_mut() };
+        for link in 0..chain.used {
+            if !core::mem::take(&mut chain.stale[link]) {
+                continue;
+            }
+            let target = chain.targets[link] as usize;
+            // SAFETY: the slot is NEVER, and nobody is at the branch: the caller's promise.
+            unsafe { write_branch(&mut writer, chain.jump(link), target, slow as u64)? };
+            System::sync_cores()?;
+            chain.targets[link] = 0;
+        }
+    }
+    Ok(())
 }
 
 /// The bodies of a site's chain.
@@ -364,7 +442,9 @@ unsafe fn add_link(
     // SAFETY: likewise.
     let last = unsafe { chain_of(record) }.last();
     // SAFETY: likewise.
-    let room = last.filter(|last| unsafe { last.as_ref() }.used < LINKS);
+    let mut bodies_there = unsafe { chain_of(record) };
+    // SAFETY: likewise.
+    let room = bodies_there.find(|body| unsafe { body.as_ref() }.free_link().is_some());
     if room.is_none() {
         if length == LONGEST_CHAIN {
             return Err(Refusal::Full);
@@ -378,7 +458,16 @@ unsafe fn add_link(
             let (body, slots) = bodies.take();
             let chain: NonNull<Chain> = arena.take().ok_or(Refusal::Memory)?;
             // SAFETY: the arena just gave this memory to nobody else.
-            unsafe { chain.write(Chain { body, slots, targets: [0; LINKS], used: 0, next: None }) };
+            unsafe {
+                chain.write(Chain {
+                    body,
+                    slots,
+                    targets: [0; LINKS],
+                    used: 0,
+                    stale: [false; LINKS],
+                    next: None,
+                })
+            };
             // SAFETY: as above; nothing refers to the body yet, so no thread can execute it.
             unsafe { write_body(&mut writer, chain.as_ref(), site.stub_hot())? };
             chain
@@ -386,8 +475,8 @@ unsafe fn add_link(
     };
     // SAFETY: chains are only touched under the runtime's lock, which the caller holds.
     let body = unsafe { chain.as_mut() };
-    let link = body.used;
-    // SAFETY: the link's slot is NEVER, and was from the start.
+    let link = body.free_link().ok_or(Refusal::Full)?;
+    // SAFETY: the link's slot is NEVER, and was from the start or since long before the link was recycled.
     unsafe { write_branch(&mut writer, body.jump(link), site.stub_hot(), target)? };
     if room.is_none() {
         // The branch that leads to the new body: the stub's, or the one at the end of the last body.
@@ -401,7 +490,7 @@ unsafe fn add_link(
     }
     System::sync_cores()?;
     body.targets[link] = target;
-    body.used += 1;
+    body.used = body.used.max(link + 1);
     if room.is_none() {
         match last {
             None => record.chain.store(chain.as_ptr(), Ordering::Relaxed),

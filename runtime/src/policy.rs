@@ -107,13 +107,15 @@ pub enum Refusal {
     Full = 10,
     /// The process has too many files open.
     Descriptors = 11,
+    /// The target is generated code, which may go at any time.
+    Fleeting = 12,
 }
 
 impl Refusal {
     /// Whether the site is given up. Other targets may be within reach, and files are closed; the code will not
     /// change.
     pub const fn is_final(self) -> bool {
-        !matches!(self, Self::None | Self::OutOfReach | Self::Full | Self::Descriptors)
+        !matches!(self, Self::None | Self::OutOfReach | Self::Full | Self::Descriptors | Self::Fleeting)
     }
 
     /// Text in statistics; empty for none.
@@ -131,6 +133,7 @@ impl Refusal {
             Self::Fork => "process forked while the site was patched",
             Self::Full => "more targets in turn than a chain can take",
             Self::Descriptors => "too many open files (ulimit -n)",
+            Self::Fleeting => "target is code that may go at any time",
         }
     }
 
@@ -148,6 +151,7 @@ impl Refusal {
             9 => Self::Fork,
             10 => Self::Full,
             11 => Self::Descriptors,
+            12 => Self::Fleeting,
             _ => Self::None,
         }
     }

@@ -17,6 +17,9 @@ pub const COUNTS: usize = WAYS * 8;
 /// Offset of [`Record::rest`], for the slow path.
 pub const REST: usize = COUNTS + (WAYS + 1) * 4;
 
+/// Offset of [`Record::cell`], for the kernel's slow path.
+pub const CELL: usize = core::mem::offset_of!(Record, cell);
+
 /// The learning record of a site that has run. Zeroed memory is a valid one.
 #[repr(C, align(256))]
 #[derive(Debug)]
@@ -57,6 +60,11 @@ pub struct Record {
     pub inline: AtomicU64,
     /// The inline branch is open.
     pub inline_open: AtomicBool,
+    /// The inline branch leads to code that has gone, and has not been opened since.
+    pub inline_stale: AtomicBool,
+    /// When branches of the site were last closed because their code was going, 0 once they lead elsewhere; see
+    /// `patch::recycle`.
+    pub stale_since: AtomicU64,
     /// The site's cell.
     pub cell: AtomicPtr<Cell>,
     /// The record made before this one.
@@ -73,6 +81,17 @@ const _: () = {
 };
 
 impl Record {
+    /// The record of the site whose cell is at `address`, once it has one.
+    ///
+    /// # Safety
+    /// There is a cell.
+    pub unsafe fn of_cell<'a>(address: usize) -> Option<&'a Self> {
+        // SAFETY: the caller's promise.
+        let gate = unsafe { &*(address as *const Cell) }.gate.load(Ordering::Acquire);
+        // SAFETY: the gate holds the address of the site's record, which is not freed before its cell.
+        unsafe { ((gate & !(ALIGN - 1)) as *const Self).as_ref() }
+    }
+
     /// State of the site.
     pub fn state(&self) -> State {
         State::from_number(self.state.load(Ordering::Relaxed))

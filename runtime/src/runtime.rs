@@ -1,6 +1,7 @@
 //! One runtime: the image it governs, the records of its sites, and what happens when a site's slow path has
 //! something to say.
 
+use crate::control;
 use crate::layout::{Cell, GATE_QUIET, NEVER};
 use crate::memory::Arena;
 use crate::options::Mode;
@@ -12,6 +13,7 @@ use crate::port::{Guard, Lock, Port, System};
 use crate::record::Record;
 use crate::site::{Image, Index, Site};
 use core::cell::UnsafeCell;
+use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
 
 /// The state of one runtime.
@@ -148,6 +150,11 @@ impl Runtime {
         self.relearns.load(Ordering::Relaxed)
     }
 
+    /// Patches, branches written, refusals, and times that a site learned anew.
+    pub fn totals(&self) -> [u64; 4] {
+        [self.patches(), self.written(), self.failures(), self.relearns()]
+    }
+
     /// Sites and targets that were refused so far.
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
@@ -240,7 +247,7 @@ impl Runtime {
                 way: way as u8,
                 calls: calls[way],
                 placed: placed & 1 << way != 0,
-                reachable: patch::reaches(image, target),
+                reachable: patch::reaches(image, target) && System::is_lasting(target),
             };
         }
         match policy::decide(&mut seen[..known], calls[WAYS]) {
@@ -257,6 +264,14 @@ impl Runtime {
                 self.patching.store(core::ptr::from_ref(record).cast_mut(), Ordering::Relaxed);
                 self.promote(guarded, image, record, &ways[..count]);
                 self.patching.store(core::ptr::null_mut(), Ordering::Relaxed);
+            }
+            Decision::Quiet { because: Refusal::OutOfReach }
+                if record
+                    .targets
+                    .iter()
+                    .any(|target| !System::is_lasting(target.load(Ordering::Relaxed))) =>
+            {
+                self.silence(record, Refusal::Fleeting);
             }
             Decision::Quiet { because } => self.silence(record, because),
         }
@@ -347,6 +362,7 @@ impl Runtime {
             // The branch was written for this target.
             patch::reopen(record);
             record.inline_open.store(true, Ordering::Relaxed);
+            record.inline_stale.store(false, Ordering::Relaxed);
             return Ok(false);
         }
         let mut copies = index.copies(image, core::ptr::from_ref(cell) as usize)?;
@@ -373,6 +389,52 @@ impl Runtime {
         record.promotions.store(0, Ordering::Relaxed);
         record.cell().gate.fetch_and(!GATE_QUIET, Ordering::Relaxed);
         self.relearns.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Closes the branches of every site that has one into `code`, which is about to go: a stale branch is never
+    /// taken, but may be run speculatively. Returns how many sites they were, or `None` when another thread is
+    /// patching. `now` is a number that rises with every call where branches are recycled, else 0.
+    pub fn forget_code(&self, code: &Range<u64>, now: u64) -> Option<usize> {
+        let _guard = self.lock()?;
+        let mut sites = 0;
+        // SAFETY: the lock is held.
+        for record in self.records().filter(|record| unsafe { patch::mark_stale(record, code) }) {
+            record.stale_since.store(now, Ordering::Relaxed);
+            sites += 1;
+            let is_off = record.state() == State::Off;
+            if record.refusal().is_final() {
+                // SAFETY: likewise.
+                unsafe { patch::close(record) };
+                continue;
+            }
+            self.relearn(record);
+            if is_off {
+                control::close(record);
+            }
+        }
+        Some(sites)
+    }
+
+    /// Makes the branches that were closed by [`Runtime::forget_code`], up to the call with `closed`, free for other
+    /// targets.
+    ///
+    /// # Safety
+    /// Every thread that was in front of one of these branches has left it since that call.
+    pub unsafe fn recycle(&self, closed: u64) {
+        let (Some(mut guarded), Some(image)) = (self.lock(), self.image()) else { return };
+        for record in self.records() {
+            let since = record.stale_since.load(Ordering::Relaxed);
+            if since == 0 || since > closed {
+                continue;
+            }
+            record.stale_since.store(0, Ordering::Relaxed);
+            let cell = core::ptr::from_ref(record.cell()) as usize;
+            let copies = guarded.get().index.copies(image, cell);
+            // SAFETY: the lock is held; the caller's promise.
+            if copies.and_then(|copies| unsafe { patch::recycle(image, copies, record) }).is_err() {
+                self.failures.fetch_add(1, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Closes the site's branches for the length of a rest: its targets change too fast.

@@ -1,6 +1,7 @@
 //! Statistics, as JSON. The format is part of the interface: fields are added, never changed.
 
 use crate::layout::{self, Form};
+use crate::options::Mode;
 use crate::policy::{State, WAYS};
 use crate::port::{Port, Symbols, System};
 use crate::record::Record;
@@ -230,19 +231,20 @@ impl Totals {
     }
 }
 
-/// Writes the report of one runtime.
-pub fn report(runtime: &Runtime, image: &Image, out: &mut Out) {
+/// Writes the report of runtimes that share one mode.
+pub fn report<'a>(images: impl Iterator<Item = (&'a Runtime, &'a Image)> + Clone, out: &mut Out) {
     let mut totals = Totals::default();
-    totals.add(runtime, image);
-    begin(runtime, &totals, out);
-    sites(runtime, image, &mut true, out);
+    images.clone().for_each(|(runtime, image)| totals.add(runtime, image));
+    begin(images.clone().next().map_or(Mode::Off, |(runtime, _)| runtime.mode()), &totals, out);
+    let mut first = true;
+    images.for_each(|(runtime, image)| sites(runtime, image, &mut first, out));
     end(out);
 }
 
-/// Begins a report, in the mode of `runtime`.
-pub fn begin(runtime: &Runtime, totals: &Totals, out: &mut Out) {
+/// Begins a report.
+pub fn begin(mode: Mode, totals: &Totals, out: &mut Out) {
     out.text("{\"version\":").number(VERSION).text(",\"pid\":").number(System::process_id().into());
-    out.text(",\"mode\":\"").text(runtime.mode().name()).text("\",\"totals\":{");
+    out.text(",\"mode\":\"").text(mode.name()).text("\",\"totals\":{");
     for (index, (name, &value)) in TOTALS.iter().zip(&totals.0).enumerate() {
         out.text(if index == 0 { "\"" } else { ",\"" }).text(name).text("\":").number(value);
     }
@@ -261,6 +263,29 @@ pub fn sites(runtime: &Runtime, image: &Image, first: &mut bool, out: &mut Out) 
 /// Ends a report.
 pub fn end(out: &mut Out) {
     out.text("\n]}\n");
+}
+
+/// Writes one line for each row of the table: address, state, object, function, and the targets that are called
+/// directly.
+pub fn list(image: &Image, out: &mut Out) {
+    let mut symbols = Symbols::of(image);
+    for site in image.sites() {
+        let address = site.compare();
+        // SAFETY: checked next: the cell lies in the image's data.
+        let record = image.check(&site).ok().and_then(|()| unsafe { Record::of_cell(site.cell()) });
+        let state = record.map_or("idle", |record| record.state().name());
+        out.text("0x").hex(address as u64).text(" ").text(state).text(" ");
+        out.bytes(symbols.object().unwrap_or(b"?")).text(" ");
+        out.bytes(symbols.function(address).unwrap_or(b"?"));
+        let placed = record.map_or(0, |record| record.placed.load(Ordering::Relaxed));
+        for (way, target) in record.iter().flat_map(|record| record.targets.iter()).enumerate() {
+            if placed & 1 << way != 0 {
+                let target = target.load(Ordering::Relaxed);
+                out.text(" ").bytes(symbols.function(target as usize).unwrap_or(b"?"));
+            }
+        }
+        out.text("\n");
+    }
 }
 
 fn one_site(image: &Image, symbols: &mut Symbols, record: &Record, out: &mut Out) {

@@ -3,6 +3,7 @@
 //! * [`clang`], [`rustc`]: the wrappers. They find plugin and runtime ([`locate`]) and the compiler
 //!   ([`toolchain`]), add what is missing on the command line, and become the compiler.
 //! * [`flags`], [`info`]: what builds need that use no wrapper, and whether everything is there.
+//! * [`kernel`]: relpolines in a source tree of the Linux kernel.
 //! * [`sites`], [`audit`]: what was built, read from ELF files ([`elf`]).
 //! * [`options`]: the wrappers' own options. [`identity`]: what tells one build of relpoline from another.
 
@@ -12,6 +13,7 @@ pub mod elf;
 pub mod flags;
 pub mod identity;
 pub mod info;
+pub mod kernel;
 pub mod locate;
 pub mod options;
 pub mod program;

@@ -1,4 +1,4 @@
-//! Finds the plugin and the runtime archive.
+//! Finds the plugin, the runtime archive and the kernel's object.
 
 use crate::options::Options;
 use std::{
@@ -13,6 +13,8 @@ pub enum Part {
     Plugin,
     /// The archive that is linked into programs.
     Runtime,
+    /// The runtime as an object for the Linux kernel.
+    Kernel,
 }
 
 impl Part {
@@ -21,6 +23,7 @@ impl Part {
         match self {
             Self::Plugin => "librelpoline_pass.so",
             Self::Runtime => "librelpoline_rt.a",
+            Self::Kernel => "relpoline_kernel.o",
         }
     }
 
@@ -29,6 +32,7 @@ impl Part {
         match self {
             Self::Plugin => "cargo build --release -p relpoline-pass",
             Self::Runtime => "cargo build --release -p relpoline_rt",
+            Self::Kernel => "ci/kernel-object",
         }
     }
 
@@ -36,6 +40,7 @@ impl Part {
         match self {
             Self::Plugin => "RELPOLINE_PASS",
             Self::Runtime => "RELPOLINE_RUNTIME",
+            Self::Kernel => "RELPOLINE_KERNEL",
         }
     }
 }
@@ -68,6 +73,7 @@ pub fn find(part: Part, options: &Options) -> Result<PathBuf, LocateError> {
     let given = match part {
         Part::Plugin => &options.pass,
         Part::Runtime => &options.runtime,
+        Part::Kernel => &None,
     };
     if let Some(path) = given {
         return absolute_file(path).ok_or_else(|| LocateError::Named {

@@ -75,6 +75,11 @@ impl Module {
         unsafe { raw::relpoline_shim_code_model(self.raw()) >= 3 }
     }
 
+    /// Whether the module is code of the Linux kernel.
+    pub fn is_kernel(&self) -> bool {
+        unsafe { raw::relpoline_shim_code_model(self.raw()) == 2 }
+    }
+
     /// Reports a warning through LLVM's diagnostics.
     pub fn warn(&self, message: &str) {
         self.diagnose(false, message);
@@ -230,14 +235,17 @@ impl Module {
         }
     }
 
-    /// Names the place `offset` bytes into `base`, as something that can be called with any prototype.
-    pub fn add_entry_point(&self, base: Constant, offset: usize, name: &str) -> Constant {
+    /// Names the place `offset` bytes into `base`, as something that can be called with any prototype. The name
+    /// is in the object file's symbol table only if `listed`.
+    pub fn add_entry_point(&self, base: Constant, offset: usize, name: &str, listed: bool) -> Constant {
         let name = c_string(name);
         unsafe {
             let void = LLVMVoidTypeInContext(self.context());
             let kind = LLVMFunctionType(void, std::ptr::null_mut(), 0, 0);
             let alias = LLVMAddAlias2(self.raw(), kind, 0, self.offset(base, offset).0, name.as_ptr());
-            LLVMSetLinkage(alias, LLVMLinkage::LLVMPrivateLinkage);
+            let linkage =
+                if listed { LLVMLinkage::LLVMInternalLinkage } else { LLVMLinkage::LLVMPrivateLinkage };
+            LLVMSetLinkage(alias, linkage);
             Constant(alias)
         }
     }

@@ -51,6 +51,12 @@ pub const STUB_SECTION_PREFIX: &str = ".text.unlikely.relpoline.";
 /// Prefix of the sections that hold cells; the name of the calling function follows.
 pub const CELL_SECTION_PREFIX: &str = ".data.relpoline.";
 
+/// Section of the stubs in kernel code, one that its linker scripts know.
+pub const KERNEL_STUB_SECTION: &str = ".text.unlikely";
+
+/// Section of the cells in kernel code, likewise.
+pub const KERNEL_CELL_SECTION: &str = ".data..read_mostly";
+
 /// Suffix of the symbol that names a function's block of stubs.
 pub const STUB_SYMBOL_SUFFIX: &str = ".relpoline";
 

@@ -4,8 +4,14 @@
 use crate::policy::Refusal;
 use core::ptr::NonNull;
 
+#[cfg(target_os = "none")]
+pub mod kernel;
+#[cfg(not(target_os = "none"))]
 pub mod user;
-#[cfg(not(test))]
+
+#[cfg(target_os = "none")]
+use kernel as chosen;
+#[cfg(all(not(test), not(target_os = "none")))]
 use user as chosen;
 
 #[cfg(test)]
@@ -28,6 +34,9 @@ pub trait Port {
     /// Where text goes.
     type Output: Copy;
 
+    /// Bytes mapped at a time for small objects.
+    const CHUNK: usize;
+
     /// Zeroed memory for data, or `None`. Callable in a signal handler.
     fn map(length: usize) -> Option<NonNull<u8>>;
 
@@ -41,8 +50,8 @@ pub trait Port {
     fn data_reserve() -> core::ops::Range<usize>;
 
     /// Room in the image itself for the code of the first chains, filled with traps, and for their slots, as
-    /// many as `patch::RESERVED_BODIES`. Unlike mapped memory it has unwind information.
-    fn chain_reserve() -> (usize, usize);
+    /// many as `patch::RESERVED_BODIES`, if it has any. Unlike mapped memory it has unwind information.
+    fn chain_reserve() -> Option<(usize, usize)>;
 
     /// Memory for code and, behind it, for its data, as close below `image` as there is room. The code part
     /// can be executed and is written with a [`CodeWriter`] alone; it is filled with traps.
@@ -59,6 +68,10 @@ pub trait Port {
 
     /// The processor's clock. Only differences are looked at, and roughly.
     fn ticks() -> u64;
+
+    /// Whether `target` is code that stays where it is until the runtime is told otherwise. Generated code may go,
+    /// and other code come to the same address, at any time.
+    fn is_lasting(target: u64) -> bool;
 
     /// Opens the code of this process for writing.
     ///

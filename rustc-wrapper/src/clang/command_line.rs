@@ -48,6 +48,10 @@ pub struct CommandLine {
     pub linker: Option<OsString>,
     /// The compiler proper is called directly (`-cc1`).
     pub frontend: bool,
+    /// Code of the Linux kernel (`-D__KERNEL__`).
+    pub kernel: bool,
+    /// Retpolines are wanted, and somebody else provides the thunks.
+    pub external_thunk: bool,
     /// Position of `--`, behind which everything is a file.
     pub end_of_options: Option<usize>,
     /// What the next files are, where it is said (`-x`).
@@ -121,6 +125,12 @@ impl CommandLine {
         self.phase == Phase::Link && self.inputs
     }
 
+    /// Whether this is a part of the kernel that asks for no retpolines of the kernel's own: boot code, the vDSO, a
+    /// test of an option. It is left alone.
+    pub fn is_left_to_the_kernel(&self) -> bool {
+        self.kernel && !self.external_thunk
+    }
+
     /// Whether clang will generate code.
     pub fn generates(&self) -> bool {
         self.phase <= Phase::Compile && self.sources
@@ -180,6 +190,8 @@ impl CommandLine {
             "--version" | "--help" | "--help-hidden" | "-help" | "-dumpversion" | "-dumpmachine"
             | "-dumpspecs" => self.stop(Phase::Inform),
             "-r" | "--relocatable" => self.relocatable = true,
+            "-D__KERNEL__" => self.kernel = true,
+            "-mretpoline-external-thunk" => self.external_thunk = true,
             "-Xlinker" | "--for-linker" => self.linker_argument(value.unwrap_or_default().as_bytes()),
             "-flto" => self.lto = true,
             "-O0" => self.unoptimised = true,
@@ -344,6 +356,14 @@ mod tests {
         assert!(scan("-O2 -O0 a.c").unoptimised && !scan("-O0 -Og a.c").unoptimised);
         assert_eq!(scan("-fuse-ld=gold -fuse-ld=lld").linker, Some("lld".into()));
         assert_eq!(scan("--ld-path=/opt/ld").linker, Some("/opt/ld".into()));
+    }
+
+    #[test]
+    fn kernel() {
+        assert!(scan("-D__KERNEL__ -m16 -c a.c").is_left_to_the_kernel());
+        assert!(!scan("-D__KERNEL__ -mretpoline-external-thunk -c a.c").is_left_to_the_kernel());
+        assert!(!scan("-mretpoline-external-thunk -c a.c").is_left_to_the_kernel());
+        assert!(!scan("-c a.c").is_left_to_the_kernel());
     }
 
     #[test]

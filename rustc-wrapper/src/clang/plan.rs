@@ -30,6 +30,9 @@ const SILENT: [&str; 2] = ["--start-no-unused-arguments", "--end-no-unused-argum
 /// Decides what is added.
 pub fn plan(line: &CommandLine, clang: &Clang, options: &Options) -> Result<Plan> {
     let mut plan = Plan::default();
+    if line.is_left_to_the_kernel() {
+        return Ok(plan);
+    }
     let plugin =
         if line.generates() || line.links() { Some(locate::find(Part::Plugin, options)) } else { None };
     if line.frontend {
@@ -82,7 +85,8 @@ pub fn plan(line: &CommandLine, clang: &Clang, options: &Options) -> Result<Plan
             // marked so (optnone).
             plan.back.extend(["-Xlinker".into(), "--lto-O1".into()]);
         }
-        if !line.relocatable {
+        // The kernel has a runtime of its own.
+        if !line.relocatable && !line.external_thunk {
             plan.back.push("-Xlinker".into());
             plan.back.push(locate::find(Part::Runtime, options)?.into());
         }

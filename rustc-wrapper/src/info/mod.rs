@@ -126,6 +126,7 @@ fn part(part: Part, options: &Options) -> Check {
     let name = match part {
         Part::Plugin => "plugin",
         Part::Runtime => "runtime",
+        Part::Kernel => "kernel",
     };
     match locate::find(part, options) {
         Ok(path) => match Identity::of(&[&path]) {

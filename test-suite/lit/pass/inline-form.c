@@ -6,7 +6,6 @@
 // RUN: %clang -O3 -S %s -o - | %FileCheck %s
 // RUN: %clang -O2 -fPIC -S %s -o - | %FileCheck %s
 // RUN: %clang -O2 -fno-pic -S %s -o - | %FileCheck %s
-// RUN: %clang -O2 -mcmodel=kernel -fno-pic -S %s -o - | %FileCheck %s
 // RUN: %clang -O0 -S %s -o - | %FileCheck %s --check-prefix=O0
 
 // CHECK-LABEL: one:

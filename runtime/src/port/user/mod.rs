@@ -47,6 +47,8 @@ impl Port for System {
     /// A descriptor.
     type Output = i32;
 
+    const CHUNK: usize = 64 * 1024;
+
     fn map(length: usize) -> Option<NonNull<u8>> {
         sys::map(length)
     }
@@ -61,8 +63,8 @@ impl Port for System {
         start..start + RESERVED_DATA
     }
 
-    fn chain_reserve() -> (usize, usize) {
-        chains::reserve()
+    fn chain_reserve() -> Option<(usize, usize)> {
+        Some(chains::reserve())
     }
 
     fn map_code(image: Range<usize>, code: usize, data: usize) -> Option<NonNull<u8>> {
@@ -101,6 +103,11 @@ impl Port for System {
     fn ticks() -> u64 {
         // SAFETY: part of x86-64.
         unsafe { core::arch::x86_64::_rdtsc() }
+    }
+
+    /// A stale branch leads to what is at its target now, which is what the program calls.
+    fn is_lasting(_: u64) -> bool {
+        true
     }
 
     fn open_code() -> Result<MemFile, Refusal> {

@@ -232,9 +232,10 @@ extern "C" fn end() {
 
 /// This object is about to be unloaded. Nothing may lead into it any more, not even what the processor guesses.
 fn leave(image: &Image) {
+    let code = image.text.start as u64..image.text.end as u64;
     members::each(|runtime| {
         // A runtime that is busy for a second is one that is being unloaded as well, or whose thread was stopped.
-        let _ = until_free(|| runtime.forget_targets(&image.text));
+        let _ = until_free(|| runtime.forget_code(&code, 0));
         ControlFlow::Continue(())
     });
 }
@@ -276,7 +277,7 @@ pub fn write_statistics(path: &CStr, whole_process: bool) -> Result<(), i32> {
     let mut out = Out::new(fd);
     let mut totals = stats::Totals::default();
     speak_for(whole_process, |runtime, image| totals.add(runtime, image));
-    stats::begin(&RUNTIME, &totals, &mut out);
+    stats::begin(RUNTIME.mode(), &totals, &mut out);
     let mut first = true;
     speak_for(whole_process, |runtime, image| stats::sites(runtime, image, &mut first, &mut out));
     stats::end(&mut out);

@@ -1,0 +1,126 @@
+//! The slow path: what every call runs that is not a promoted one.
+//!
+//! It preserves every register but `r11` and the flags; the kernel has no vector state to save. It runs in every
+//! context that the kernel knows, so it takes no lock and calls nothing: it counts, and where there is something to
+//! decide it writes the cell's address into a table which the worker empties. Cells share places of the table; one
+//! that is overwritten asks again at its next call.
+
+use crate::layout::{CELL_GATE, Cell, GATE_QUIET};
+use crate::policy::WAYS;
+use crate::record::{ALIGN, CELL, COUNTS, REST};
+use core::arch::global_asm;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+
+/// Places of the table.
+const PLACES: usize = 1024;
+
+global_asm!(
+    r#"
+    .section .text,"ax",@progbits
+    .p2align 6
+    .globl __relpoline_slow
+    .type __relpoline_slow,@function
+    # r10: target, r11: cell; the return address of the call is on top of the stack
+__relpoline_slow:
+    endbr64
+    push %rax
+    cmpb $0, {tallying}(%rip)
+    jne 9f
+1:  mov {gate}(%r11), %rax
+    test ${quiet}, %al
+    jnz 6f
+    and $-{align}, %rax
+    jz 8f
+    # rax: record
+    xor %r11d, %r11d
+2:  cmp %r10, (%rax,%r11,8)
+    je 4f
+    cmpq $0, (%rax,%r11,8)
+    je 3f
+    inc %r11d
+    cmp ${ways}, %r11d
+    jne 2b
+    # no way is free: the count behind the last way's is for all others
+    jmp 4f
+3:  mov %r10, (%rax,%r11,8)
+4:  addl $1, {counts}(%rax,%r11,4)
+    jns 7f
+5:  pop %rax
+    jmp __x86_indirect_thunk_r10
+6:  # nothing is counted but the length of the rest
+    and $-{align}, %rax
+    jz 5b
+    subl $1, {rest}(%rax)
+    jns 5b
+7:  # a count has reached its limit, or a rest is over
+    mov {cell}(%rax), %r11
+8:  # a note for the worker. The table's address is absolute: before the kernel runs where it was linked for, the
+    # worker is not ready.
+    cmpb $0, {ready}(%rip)
+    je 5b
+    mov %r11d, %eax
+    shr ${cell_shift}, %eax
+    and ${places} - 1, %eax
+    cmp %r11, {asked}(,%rax,8)
+    je 5b
+    mov %r11, {asked}(,%rax,8)
+    jmp 5b
+9:  lock incq {slow_calls}(%rip)
+    jmp 1b
+    .size __relpoline_slow, . - __relpoline_slow
+"#,
+    gate = const CELL_GATE,
+    quiet = const GATE_QUIET,
+    align = const ALIGN,
+    ways = const WAYS,
+    counts = const COUNTS,
+    rest = const REST,
+    cell = const CELL,
+    cell_shift = const size_of::<Cell>().trailing_zeros(),
+    places = const PLACES,
+    asked = sym ASKED,
+    ready = sym READY,
+    tallying = sym TALLYING,
+    slow_calls = sym SLOW_CALLS,
+    options(att_syntax)
+);
+
+static ASKED: [AtomicPtr<Cell>; PLACES] = [const { AtomicPtr::new(core::ptr::null_mut()) }; PLACES];
+static READY: AtomicBool = AtomicBool::new(false);
+static TALLYING: AtomicBool = AtomicBool::new(false);
+static SLOW_CALLS: AtomicU64 = AtomicU64::new(0);
+
+/// Has the slow path ask for decisions.
+pub fn set_ready(ready: bool) {
+    READY.store(ready, Ordering::Relaxed);
+}
+
+/// Has every run of the slow path counted.
+pub fn set_tallying(on: bool) {
+    TALLYING.store(on, Ordering::Relaxed);
+}
+
+/// Runs of the slow path while they were counted.
+pub fn slow_calls() -> u64 {
+    SLOW_CALLS.load(Ordering::Relaxed)
+}
+
+/// Forgets the notes of cells that are about to go.
+pub fn forget(gone: impl Fn(*mut Cell) -> bool) {
+    for place in ASKED.iter().filter(|place| gone(place.load(Ordering::Relaxed))) {
+        place.store(core::ptr::null_mut(), Ordering::Relaxed);
+    }
+}
+
+/// Takes the cells that have asked.
+pub fn asked() -> impl Iterator<Item = *mut Cell> {
+    let take = |place: &AtomicPtr<Cell>| {
+        let cell = place.load(Ordering::Relaxed);
+        // The cell's counts may be seen before the note or after it: the record asks again if they matter.
+        if !cell.is_null() {
+            place.store(core::ptr::null_mut(), Ordering::Relaxed);
+        }
+        cell
+    };
+    ASKED.iter().map(take).filter(|cell| !cell.is_null())
+}

@@ -1,0 +1,130 @@
+//! `relpoline kernel`: puts the runtime into a source tree of the Linux kernel, and takes it out again, so that the
+//! tree is what it was, byte for byte.
+//!
+//! A tree gets one folder of its own, [`FOLDER`], and a patch of a few lines to files of the kernel, one for each
+//! version ([`VERSIONS`]). Everything is made in memory first: a patch that does not apply leaves no trace.
+
+mod changes;
+mod patch;
+
+use crate::{
+    locate::{self, Part},
+    options::Options,
+    program,
+};
+use anyhow::{Context, Result, bail};
+use changes::Changes;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+/// Where the runtime lies in a tree.
+const FOLDER: &str = "arch/x86/kernel/relpoline";
+
+/// What goes into [`FOLDER`], besides the object.
+const FILES: [(&str, &str); 8] = [
+    ("Kconfig", include_str!("../../../runtime/kernel/tree/Kconfig")),
+    ("Makefile", include_str!("../../../runtime/kernel/tree/Makefile")),
+    ("compat.h", include_str!("../../../runtime/kernel/tree/compat.h")),
+    ("core.c", include_str!("../../../runtime/kernel/tree/core.c")),
+    ("guest.c", include_str!("../../../runtime/kernel/tree/guest.c")),
+    ("relpoline.h", include_str!("../../../runtime/kernel/tree/relpoline.h")),
+    ("test.c", include_str!("../../../runtime/kernel/tree/test.c")),
+    ("test.h", include_str!("../../../runtime/kernel/tree/test.h")),
+];
+
+/// The object, as Kbuild wants what comes compiled to be called.
+const OBJECT: &str = "relpoline_kernel.o_shipped";
+
+/// Versions of the kernel, each with its patch.
+const VERSIONS: [(&str, &str); 1] =
+    [("6.12", include_str!("../../../runtime/kernel/patches/6.12/relpoline.patch"))];
+
+/// Options of `relpoline kernel`.
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(clap::Subcommand)]
+enum Action {
+    /// Add the runtime to a source tree; then build it with make LLVM=-22 CC=relpoline-clang
+    Install {
+        /// The source tree
+        tree: PathBuf,
+    },
+    /// Take everything out again
+    Remove {
+        /// The source tree
+        tree: PathBuf,
+    },
+}
+
+/// Does it.
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    match &arguments.action {
+        Action::Install { tree } => install(tree, &Options::from_environment()?)?,
+        Action::Remove { tree } => remove(tree)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn install(tree: &Path, options: &Options) -> Result<()> {
+    let (version, patch) = version(tree)?;
+    if tree.join(FOLDER).exists() {
+        bail!("{} has relpolines already; run: relpoline kernel remove {}", tree.display(), tree.display());
+    }
+    let object = locate::find(Part::Kernel, options)?;
+    let object = fs::read(&object).with_context(|| format!("cannot read {}", object.display()))?;
+    let mut changes = Changes::default();
+    for file in patch::files(patch)? {
+        changes.rewrite(&tree.join(file.path()), |content| file.apply(content))?;
+    }
+    for (name, content) in FILES {
+        changes.add(tree.join(FOLDER).join(name), content.into());
+    }
+    changes.add(tree.join(FOLDER).join(OBJECT), object);
+    changes.make()?;
+    program::print(&format!(
+        "Linux {version}: installed in {}; now choose a configuration and run: make LLVM=-{} CC={}\n",
+        tree.display(),
+        crate::toolchain::LLVM_MAJOR,
+        locate::executable_directory().unwrap_or_default().join("relpoline-clang").display()
+    ))
+}
+
+fn remove(tree: &Path) -> Result<()> {
+    let (_, patch) = version(tree)?;
+    let folder = tree.join(FOLDER);
+    if !folder.exists() {
+        bail!("{} has no relpolines: there is no {FOLDER}", tree.display());
+    }
+    let mut changes = Changes::default();
+    for file in patch::files(patch)? {
+        changes.rewrite(&tree.join(file.path()), |content| file.revert(content))?;
+    }
+    changes.make()?;
+    fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))
+}
+
+/// Version of the tree, and the patch for it.
+fn version(tree: &Path) -> Result<(&'static str, &'static str)> {
+    let makefile = fs::read_to_string(tree.join("Makefile")).unwrap_or_default();
+    let value = |name: &str| {
+        makefile
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix('='))
+            .map(str::trim)
+    };
+    let (Some(major), Some(minor)) = (value("VERSION"), value("PATCHLEVEL")) else {
+        bail!("{} is no source tree of Linux: its Makefile names no VERSION and PATCHLEVEL", tree.display());
+    };
+    let found = format!("{major}.{minor}");
+    VERSIONS.into_iter().find(|(version, _)| *version == found).with_context(|| {
+        let known = VERSIONS.map(|(version, _)| version).join(", ");
+        format!("{} is Linux {found}, and there are patches for {known} only", tree.display())
+    })
+}

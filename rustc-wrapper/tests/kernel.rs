@@ -1,0 +1,126 @@
+//! relpoline kernel.
+
+mod common;
+
+use common::{Files, Outcome, RELPOLINE, command};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+const PATCH: &str = include_str!("../../runtime/kernel/patches/6.12/relpoline.patch");
+
+/// A tree that holds of each file what the patch wants to find there, with other lines around it.
+fn tree(version: &str) -> Files {
+    let (major, minor) = version.split_once('.').unwrap();
+    let files = Files::new(&[
+        ("tree/Makefile", &format!("# SPDX\nVERSION = {major}\nPATCHLEVEL = {minor}\nSUBLEVEL = 9\n")),
+        ("home/relpoline_kernel.o", "object"),
+    ]);
+    let mut name = String::new();
+    let mut contents: BTreeMap<String, String> = BTreeMap::new();
+    for line in PATCH.lines() {
+        if let Some(path) = line.strip_prefix("--- a/") {
+            name = format!("tree/{path}");
+        } else if line.starts_with("@@") {
+            contents.entry(name.clone()).or_default().push_str("other\nlines\n");
+        } else if let Some(kept) = line.strip_prefix([' ', '-']).filter(|_| !line.starts_with("--- ")) {
+            contents.get_mut(&name).unwrap().push_str(&format!("{kept}\n"));
+        }
+    }
+    for (name, content) in contents {
+        files.write(&name, content + "the\nrest");
+    }
+    files
+}
+
+fn relpoline(files: &Files, line: &str) -> Outcome {
+    let mut command = command(RELPOLINE);
+    command.env("RELPOLINE_HOME", files.path("home"));
+    files.run_with(command, line)
+}
+
+/// Every file below `directory`.
+fn content(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.insert(path.clone(), Vec::new());
+            found.append(&mut content(&path));
+        } else {
+            found.insert(path.clone(), fs::read(&path).unwrap());
+        }
+    }
+    found
+}
+
+#[test]
+fn a_tree_gets_the_runtime_and_is_what_it_was_without_it() {
+    let files = tree("6.12");
+    let before = content(&files.path("tree"));
+    assert!(relpoline(&files, "kernel install tree").in_silence().stdout.contains("make LLVM=-22 CC="));
+    let installed = content(&files.path("tree"));
+    let folder = files.path("tree/arch/x86/kernel/relpoline");
+    assert_eq!(installed[&folder.join("relpoline_kernel.o_shipped")], b"object");
+    let changed = |path: &PathBuf| installed[path] != before[path];
+    assert_eq!(before.keys().filter(|path| changed(path)).count(), PATCH.matches("\n+++ b/").count());
+    for line in PATCH.lines().filter(|line| line.starts_with('+') && !line.starts_with("+++ ")) {
+        let added =
+            |content: &Vec<u8>| String::from_utf8_lossy(content).lines().any(|found| found == &line[1..]);
+        assert!(installed.values().any(added), "{line}");
+    }
+    // What a build in the tree leaves in the runtime's folder goes with it.
+    files.write("tree/arch/x86/kernel/relpoline/core.o", "built");
+    relpoline(&files, "kernel remove tree").in_silence();
+    assert_eq!(content(&files.path("tree")), before);
+}
+
+#[test]
+fn nothing_is_done_twice() {
+    let files = tree("6.12");
+    relpoline(&files, "kernel remove tree").fails_with(2, &["has no relpolines"]);
+    relpoline(&files, "kernel install tree").in_silence();
+    let installed = content(&files.path("tree"));
+    relpoline(&files, "kernel install tree")
+        .fails_with(2, &["has relpolines already", "relpoline kernel remove tree"]);
+    assert_eq!(content(&files.path("tree")), installed);
+}
+
+#[test]
+fn trees_that_do_not_fit_stay_as_they_are() {
+    let other = tree("5.10");
+    relpoline(&other, "kernel install tree").fails_with(2, &["tree is Linux 5.10", "6.12"]);
+    relpoline(&other, "kernel install nowhere").fails_with(2, &["nowhere is no source tree of Linux"]);
+
+    let changed = tree("6.12");
+    changed.write("tree/tools/objtool/check.c", "something else\n");
+    let before = content(&changed.path("tree"));
+    relpoline(&changed, "kernel install tree")
+        .fails_with(2, &["tree/tools/objtool/check.c", "the patch does not apply"]);
+    assert_eq!(content(&changed.path("tree")), before);
+
+    fs::remove_file(changed.path("tree/tools/objtool/check.c")).unwrap();
+    relpoline(&changed, "kernel install tree").fails_with(2, &["cannot read tree/tools/objtool/check.c"]);
+
+    let bare = tree("6.12");
+    fs::remove_file(bare.path("home/relpoline_kernel.o")).unwrap();
+    let before = content(&bare.path("tree"));
+    relpoline(&bare, "kernel install tree")
+        .fails_with(2, &["relpoline_kernel.o not found", "ci/kernel-object"]);
+    assert_eq!(content(&bare.path("tree")), before);
+}
+
+#[test]
+fn what_was_edited_meanwhile_is_not_taken_out() {
+    let files = tree("6.12");
+    relpoline(&files, "kernel install tree").in_silence();
+    let path = files.path("tree/arch/x86/kernel/Makefile");
+    let edited = fs::read_to_string(&path).unwrap().replace("+= relpoline/", "+= relpoline/ # mine");
+    fs::write(&path, &edited).unwrap();
+    let before = content(&files.path("tree"));
+    relpoline(&files, "kernel remove tree")
+        .fails_with(2, &["arch/x86/kernel/Makefile", "the patch cannot be taken out"]);
+    assert_eq!(content(&files.path("tree")), before);
+}
