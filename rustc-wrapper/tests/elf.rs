@@ -236,3 +236,24 @@ fn random_damage_never_stops_the_tools() {
         }
     }
 }
+
+#[test]
+fn the_audit_of_kernel_code_lists_exceptions() {
+    let assembly = |name: &str, line: &str| format!("asm(\".section {name},\\\"ax\\\"; {line}; .text\");\n");
+    let code = "int site(int (*f)(int)) { return f(1) + 1; }\n";
+    let replacement = assembly(".altinstr_replacement", "jmp *%rax");
+    let files = Files::new(&[
+        ("kernel.c", &format!("{code}{replacement}")),
+        ("raw.c", &format!("{code}{replacement}void raw(void) {{ asm(\"jmp *%rcx\"); }}\n")),
+        ("plain.c", &format!("{code}{}", assembly(".other", "jmp *%rax"))),
+    ]);
+    let flags = "-O2 -fno-pic -mcmodel=kernel -mretpoline-external-thunk -D__KERNEL__ -c";
+    for (name, exceptions, raw) in [("kernel", 1, 0), ("raw", 1, 1), ("plain", 0, 1)] {
+        files.run(CLANG, &format!("{flags} {name}.c -o {name}.o")).in_silence();
+        let audit = files.audit(&format!("{name}.o"));
+        let (here, elsewhere) = (&audit["built_here"], &audit["elsewhere"]);
+        assert_eq!(here["exception"], exceptions, "{name}");
+        assert_eq!(here["raw"].as_u64().unwrap() + elsewhere["raw"].as_u64().unwrap(), raw, "{name}");
+        assert_eq!(audit["passed"], raw == 0, "{name}");
+    }
+}

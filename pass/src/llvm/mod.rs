@@ -214,6 +214,10 @@ impl Module {
             for attribute in ["naked", "noinline", "optsize", "nocf_check"] {
                 add_enum_attribute(context, wrapped, attribute, 0);
             }
+            if self.is_kernel() {
+                // No unwind table: the kernel makes its own out of the code.
+                add_enum_attribute(context, wrapped, "nounwind", 0);
+            }
             // The features of the plain processor: others (SESES, LVI hardening) insert instructions.
             Function(wrapped).set_string_attribute("target-cpu", "x86-64");
             Function(wrapped).set_string_attribute("target-features", "+cx8,+fxsr,+mmx,+sse,+sse2,+x87");

@@ -111,7 +111,7 @@ static void call_all(unsigned long x)
 	call_one(1, x % 3, x);
 	call_one(2, x % 16, x);
 	call_one(3, (x >> 9) % TARGETS, x);
-	call_one(4, get_random_u32_below(TARGETS), x);
+	call_one(4, get_random_u32() % TARGETS, x);
 	call_one(5, 0, x);
 	atomic64_add(SITES, &calls);
 }
@@ -152,7 +152,7 @@ static int caller(void *unused)
 		call_all(x++);
 		call_guest(x);
 		if (x % 64 == 0)
-			cond_resched();
+			cond_resched_tasks_rcu_qs();
 	}
 	return 0;
 }

@@ -14,6 +14,7 @@ pub struct Built {
     ranges: HashMap<usize, Vec<(u64, u64)>>,
     names: HashSet<Vec<u8>>,
     functions: usize,
+    everything: bool,
 }
 
 impl Built {
@@ -72,6 +73,12 @@ impl Built {
         Ok(())
     }
 
+    /// Nothing is listed, but everything was built alike.
+    pub fn set_everything(&mut self, image: &Image) {
+        self.everything = true;
+        self.functions = image.functions.all().count();
+    }
+
     /// Number of functions.
     pub fn functions(&self) -> usize {
         self.functions
@@ -83,7 +90,9 @@ impl Built {
             let next = ranges.partition_point(|range| range.0 <= place.offset);
             ranges[..next].last().is_some_and(|range| place.offset < range.1)
         });
-        inside || image.functions.at(place).is_some_and(|function| self.holds_part(function.raw_name()))
+        self.everything
+            || inside
+            || image.functions.at(place).is_some_and(|function| self.holds_part(function.raw_name()))
     }
 
     /// A part of a function that was split off lies elsewhere, under the function's name and a suffix.

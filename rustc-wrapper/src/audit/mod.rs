@@ -1,6 +1,7 @@
 //! `relpoline audit`: every indirect call and jump of a file.
 
 mod built;
+mod kernel;
 mod report;
 mod scan;
 mod thunks;
@@ -12,6 +13,7 @@ use crate::{
 use anyhow::Result;
 use built::Built;
 pub use report::Report;
+use scan::Class;
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -70,9 +72,18 @@ pub fn examine(path: &Path, objects: &[Object]) -> Result<Report, ElfError> {
     let mut report = Report::new(path);
     for object in objects {
         let image = Image::parse(object)?;
-        let built = Built::read(&image)?;
+        let mut built = Built::read(&image)?;
         let sites = sites::read(&image)?;
-        let findings = scan::scan(&image);
+        let mut findings = scan::scan(&image);
+        if kernel::is_kernel(&image) && !sites.is_empty() {
+            built.set_everything(&image);
+            for finding in findings.iter_mut().filter(|finding| finding.class == Class::Raw) {
+                if let Some(reason) = kernel::exception(&image, finding.place) {
+                    finding.class = Class::Exception;
+                    finding.instruction += &format!("  ({reason})");
+                }
+            }
+        }
         report.add(&image, &built, &sites, findings);
     }
     Ok(report)

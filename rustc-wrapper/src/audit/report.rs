@@ -22,6 +22,7 @@ pub struct Counts {
     retpoline: usize,
     plt: usize,
     got: usize,
+    exception: usize,
     raw: usize,
 }
 
@@ -86,6 +87,7 @@ impl Report {
                 Class::Retpoline => counts.retpoline += 1,
                 Class::Plt => counts.plt += 1,
                 Class::Got => counts.got += 1,
+                Class::Exception => counts.exception += 1,
                 Class::Raw => counts.raw += 1,
             }
             if finding.class != Class::Retpoline {
@@ -139,13 +141,19 @@ impl Report {
             ("retpoline", here.retpoline, there.retpoline),
             ("through PLT", here.plt, there.plt),
             ("through GOT", here.got, there.got),
+            ("exception", here.exception, there.exception),
             ("raw", here.raw, there.raw),
         ] {
+            // Only kernels have them.
+            if name == "exception" && here + there == 0 {
+                continue;
+            }
             writeln!(text, "  {name:<28} {here:>10} {there:>10}")?;
         }
         if list {
             return self.list(text, "every indirect branch that is no retpoline", usize::MAX, |_| true);
         }
+        self.list(text, "exceptions", usize::MAX, |branch| branch.class == Class::Exception)?;
         self.list(text, "raw, built here", usize::MAX, |branch| {
             branch.class == Class::Raw && branch.built_here
         })?;

@@ -18,6 +18,8 @@ pub enum Class {
     Plt,
     /// A call of, or jump to, a function whose address is in the global offset table.
     Got,
+    /// A branch of the kernel's own assembly that may stay.
+    Exception,
     /// Everything else.
     Raw,
 }
@@ -97,7 +99,7 @@ impl Scanner<'_, '_> {
             if let Some(class) = class {
                 let place = Place { section: self.section, offset };
                 let instruction = match class {
-                    Class::Got | Class::Raw => format(&instruction),
+                    Class::Got | Class::Exception | Class::Raw => format(&instruction),
                     Class::Plt | Class::Retpoline => String::new(),
                 };
                 self.findings.push(Finding { place, class, instruction });

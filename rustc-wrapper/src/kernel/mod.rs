@@ -39,8 +39,10 @@ const FILES: [(&str, &str); 8] = [
 const OBJECT: &str = "relpoline_kernel.o_shipped";
 
 /// Versions of the kernel, each with its patch.
-const VERSIONS: [(&str, &str); 1] =
-    [("6.12", include_str!("../../../runtime/kernel/patches/6.12/relpoline.patch"))];
+const VERSIONS: [(&str, &str); 2] = [
+    ("6.1", include_str!("../../../runtime/kernel/patches/6.1/relpoline.patch")),
+    ("6.12", include_str!("../../../runtime/kernel/patches/6.12/relpoline.patch")),
+];
 
 /// Options of `relpoline kernel`.
 #[derive(clap::Args)]

@@ -11,8 +11,9 @@
 // RUN: %llvm-nm %t.o | %FileCheck %s --check-prefix=SYMBOLS --implicit-check-not=__llvm_retpoline
 
 // RUN: %llvm-readelf -sSW %t.o | %FileCheck %s --check-prefix=SECTIONS
-// RUN: %clang -O2 -fno-pic -mcmodel=kernel -mretpoline-external-thunk -D__KERNEL__ -c %s -o %t.o
+// RUN: %clang -O2 -fno-pic -mcmodel=kernel -mretpoline-external-thunk -fno-asynchronous-unwind-tables -D__KERNEL__ -c %s -o %t.o
 // RUN: %llvm-readelf -sSW %t.o | %FileCheck %s --check-prefix=SECTIONS
+// RUN: %llvm-readelf -SW %t.o | not grep eh_frame
 // RUN: %llvm-objdump -dr --no-show-raw-insn %t.o | %FileCheck %s --check-prefix=THUNKS
 
 // SYMBOLS: U __x86_indirect_thunk_r11
