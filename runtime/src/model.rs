@@ -156,6 +156,8 @@ struct Thread {
 }
 
 struct Model {
+    /// Calls that begin.
+    starts: BTreeSet<Thread>,
     /// Everything that any thread may be doing now.
     threads: BTreeSet<Thread>,
     /// Bytes written since the cores were synchronised, and what stood there before.
@@ -263,6 +265,9 @@ enum Act {
     Open(usize),
     /// All branches are closed, as when the site learns anew.
     Close,
+    /// The code of the target of this number goes, and once nobody is at a branch any more, its branch is free for
+    /// others: what only the kernel can do.
+    Gone(usize),
     Off,
     On,
 }
@@ -290,11 +295,12 @@ impl Watched {
         record.cell.store(cell, Ordering::Relaxed);
         let targets = emitted.functions()[..targets].to_vec();
         let starts = emitted.image.sites().flat_map(|site| [site.compare(), site.stub_cold()]);
-        let threads = starts
+        let starts: BTreeSet<Thread> = starts
             .flat_map(|at| targets.iter().map(move |&target| Thread { at, target, equal: false, cell: 0 }))
             .collect();
         let model = Model {
-            threads,
+            threads: starts.clone(),
+            starts,
             stale: BTreeMap::new(),
             code: vec![emitted.image.text.clone()],
             functions: emitted.function_range(),
@@ -342,8 +348,32 @@ impl Watched {
             Act::Close if self.is_off() => {}
             // SAFETY: there is no other thread.
             Act::Close => unsafe { patch::close(self.record) },
+            Act::Gone(target) => self.gone(self.targets[target]),
             Act::Off => control::close(self.record),
             Act::On => control::open(self.record, true),
+        }
+    }
+
+    /// As `Runtime::forget_code` and `Runtime::recycle` do it.
+    fn gone(&mut self, target: u64) {
+        if self.is_off() || self.given_up {
+            return;
+        }
+        // SAFETY: there is no other thread.
+        let found = unsafe { patch::mark_stale(self.record, &(target..target + 1)) };
+        if !found {
+            return;
+        }
+        // SAFETY: likewise.
+        unsafe { patch::close(self.record) };
+        // The grace period: whoever was anywhere has left, and only new calls begin.
+        with_model(|model| model.threads = model.starts.clone());
+        look();
+        let image = &self.emitted.image;
+        // SAFETY: likewise; nobody is in front of a branch that was closed.
+        if let Err(refusal) = unsafe { patch::recycle(image, image.sites(), self.record) } {
+            assert!(MODEL.with_borrow(|model| model.as_ref().unwrap().fails_at.is_some()), "{refusal:?}");
+            self.given_up = refusal.is_final();
         }
     }
 
@@ -385,8 +415,34 @@ fn no_sequence_of_acts_ever_makes_a_wrong_call() {
 }
 
 #[test]
+fn nor_does_one_in_which_code_goes() {
+    const ACTS: [Act; 6] = [Act::Open(0), Act::Open(1), Act::Open(2), Act::Gone(0), Act::Gone(1), Act::Close];
+    for form in [Form::Inline, Form::Stub] {
+        for acts in sequences(&ACTS, 4) {
+            let mut site = Watched::new(form, 3, None);
+            acts.iter().for_each(|&act| site.act(act));
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "WRONG CALL")]
+fn the_model_sees_a_branch_that_is_led_elsewhere_without_a_grace_period() {
+    let mut site = Watched::new(Form::Inline, 2, None);
+    site.act(Act::Open(0));
+    let target = site.targets[0];
+    // SAFETY: there is no other thread; nobody has waited for those that may be in front of the branch.
+    unsafe {
+        patch::mark_stale(site.record, &(target..target + 1));
+        patch::close(site.record);
+        patch::recycle(&site.emitted.image, site.emitted.image.sites(), site.record).unwrap();
+    }
+    site.act(Act::Open(1));
+}
+
+#[test]
 fn nor_does_one_that_is_refused_at_any_step() {
-    const ACTS: [Act; 5] = [Act::Open(0), Act::Open(1), Act::Close, Act::Off, Act::On];
+    const ACTS: [Act; 6] = [Act::Open(0), Act::Open(1), Act::Gone(0), Act::Close, Act::Off, Act::On];
     for form in [Form::Inline, Form::Stub] {
         for acts in [[Act::Open(0), Act::Open(1)], [Act::Open(0), Act::Close], [Act::Open(1), Act::Open(1)]] {
             let steps = {

@@ -351,7 +351,8 @@ pub unsafe fn mark_stale(record: &Record, code: &Range<u64>) -> bool {
 /// other targets.
 ///
 /// # Errors
-/// Why some of them were left as they are, which is right as long as they are only opened for their own target.
+/// Why some of them were left as they are, or half written: the site's branches must stay closed for ever, if the
+/// refusal is final.
 ///
 /// # Safety
 /// The caller holds the runtime's lock, and every thread that had passed a compare of a stale branch before it was

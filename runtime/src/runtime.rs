@@ -431,8 +431,13 @@ impl Runtime {
             let cell = core::ptr::from_ref(record.cell()) as usize;
             let copies = guarded.get().index.copies(image, cell);
             // SAFETY: the lock is held; the caller's promise.
-            if copies.and_then(|copies| unsafe { patch::recycle(image, copies, record) }).is_err() {
-                self.failures.fetch_add(1, Ordering::Relaxed);
+            let result = copies.and_then(|copies| unsafe { patch::recycle(image, copies, record) });
+            if let Err(refusal) = result {
+                // Half of a branch may have been written: it must never be opened again.
+                // SAFETY: the lock is held.
+                unsafe { patch::close(record) };
+                record.placed.store(0, Ordering::Relaxed);
+                self.silence(record, refusal);
             }
         }
     }
