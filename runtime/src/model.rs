@@ -444,7 +444,12 @@ fn the_model_sees_a_branch_that_is_led_elsewhere_without_a_grace_period() {
 fn nor_does_one_that_is_refused_at_any_step() {
     const ACTS: [Act; 6] = [Act::Open(0), Act::Open(1), Act::Gone(0), Act::Close, Act::Off, Act::On];
     for form in [Form::Inline, Form::Stub] {
-        for acts in [[Act::Open(0), Act::Open(1)], [Act::Open(0), Act::Close], [Act::Open(1), Act::Open(1)]] {
+        for acts in [
+            [Act::Open(0), Act::Open(1)],
+            [Act::Open(0), Act::Close],
+            [Act::Open(1), Act::Open(1)],
+            [Act::Open(0), Act::Gone(0)],
+        ] {
             let steps = {
                 let mut site = Watched::new(form, 2, None);
                 acts.iter().for_each(|&act| site.act(act));
