@@ -266,10 +266,10 @@ impl Runtime {
                 self.patching.store(core::ptr::null_mut(), Ordering::Relaxed);
             }
             Decision::Quiet { because: Refusal::OutOfReach }
-                if record
-                    .targets
-                    .iter()
-                    .any(|target| !System::is_lasting(target.load(Ordering::Relaxed))) =>
+                if record.targets.iter().any(|target| {
+                    let target = target.load(Ordering::Relaxed);
+                    target != 0 && !System::is_lasting(target)
+                }) =>
             {
                 self.silence(record, Refusal::Fleeting);
             }
@@ -355,6 +355,10 @@ impl Runtime {
         record: &Record,
         target: u64,
     ) -> Result<bool, Refusal> {
+        // Another one, perhaps, than was decided on: two threads may claim a way at once.
+        if !System::is_lasting(target) {
+            return Err(Refusal::Fleeting);
+        }
         let cell = record.cell();
         let inline = record.inline.load(Ordering::Relaxed);
         let Guarded { index, arena, bodies } = guarded;

@@ -10,9 +10,11 @@ use std::{
 };
 
 const PATCH: &str = include_str!("../../runtime/kernel/patches/6.12/relpoline.patch");
+const OLDER_PATCH: &str = include_str!("../../runtime/kernel/patches/6.1/relpoline.patch");
 
 /// A tree that holds of each file what the patch wants to find there, with other lines around it.
 fn tree(version: &str) -> Files {
+    let patch = if version == "6.1" { OLDER_PATCH } else { PATCH };
     let (major, minor) = version.split_once('.').unwrap();
     let files = Files::new(&[
         ("tree/Makefile", &format!("# SPDX\nVERSION = {major}\nPATCHLEVEL = {minor}\nSUBLEVEL = 9\n")),
@@ -20,7 +22,7 @@ fn tree(version: &str) -> Files {
     ]);
     let mut name = String::new();
     let mut contents: BTreeMap<String, String> = BTreeMap::new();
-    for line in PATCH.lines() {
+    for line in patch.lines() {
         if let Some(path) = line.strip_prefix("--- a/") {
             name = format!("tree/{path}");
         } else if line.starts_with("@@") {
@@ -58,15 +60,21 @@ fn content(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 #[test]
 fn a_tree_gets_the_runtime_and_is_what_it_was_without_it() {
-    let files = tree("6.12");
+    for (version, patch) in [("6.12", PATCH), ("6.1", OLDER_PATCH)] {
+        comes_and_goes(version, patch);
+    }
+}
+
+fn comes_and_goes(version: &str, patch: &str) {
+    let files = tree(version);
     let before = content(&files.path("tree"));
     assert!(relpoline(&files, "kernel install tree").in_silence().stdout.contains("make LLVM=-22 CC="));
     let installed = content(&files.path("tree"));
     let folder = files.path("tree/arch/x86/kernel/relpoline");
     assert_eq!(installed[&folder.join("relpoline_kernel.o_shipped")], b"object");
     let changed = |path: &PathBuf| installed[path] != before[path];
-    assert_eq!(before.keys().filter(|path| changed(path)).count(), PATCH.matches("\n+++ b/").count());
-    for line in PATCH.lines().filter(|line| line.starts_with('+') && !line.starts_with("+++ ")) {
+    assert_eq!(before.keys().filter(|path| changed(path)).count(), patch.matches("\n+++ b/").count());
+    for line in patch.lines().filter(|line| line.starts_with('+') && !line.starts_with("+++ ")) {
         let added =
             |content: &Vec<u8>| String::from_utf8_lossy(content).lines().any(|found| found == &line[1..]);
         assert!(installed.values().any(added), "{line}");
@@ -75,6 +83,26 @@ fn a_tree_gets_the_runtime_and_is_what_it_was_without_it() {
     files.write("tree/arch/x86/kernel/relpoline/core.o", "built");
     relpoline(&files, "kernel remove tree").in_silence();
     assert_eq!(content(&files.path("tree")), before);
+}
+
+#[test]
+fn a_newer_runtime_takes_the_place_of_an_older_one() {
+    let files = tree("6.12");
+    relpoline(&files, "kernel update tree")
+        .fails_with(2, &["has no relpolines", "relpoline kernel install tree"]);
+    relpoline(&files, "kernel install tree").in_silence();
+    let folder = files.path("tree/arch/x86/kernel/relpoline");
+    let time = |name: &str| fs::metadata(folder.join(name)).unwrap().modified().unwrap();
+    files.write("tree/arch/x86/kernel/relpoline/core.c", "old");
+    files.write("home/relpoline_kernel.o", "newer object");
+    let before = time("Makefile");
+    relpoline(&files, "kernel update tree").in_silence();
+    assert_eq!(fs::read(folder.join("relpoline_kernel.o_shipped")).unwrap(), b"newer object");
+    assert_eq!(fs::read(folder.join("core.c")).unwrap(), include_bytes!("../../runtime/kernel/tree/core.c"));
+    assert_eq!(time("Makefile"), before);
+
+    files.write("tree/include/linux/module.h", "no patch here\n");
+    relpoline(&files, "kernel update tree").fails_with(2, &["include/linux/module.h has not the patch"]);
 }
 
 #[test]

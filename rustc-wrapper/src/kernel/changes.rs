@@ -31,7 +31,10 @@ impl Changes {
 
     /// Plans a new file, in a folder that may be new as well.
     pub fn add(&mut self, path: PathBuf, content: Vec<u8>) {
-        self.added.push((path, content));
+        // make goes by the time of a file.
+        if fs::read(&path).ok().as_ref() != Some(&content) {
+            self.added.push((path, content));
+        }
     }
 
     /// Makes the changes. Where one fails, those before it are undone.

@@ -58,6 +58,11 @@ enum Action {
         /// The source tree
         tree: PathBuf,
     },
+    /// Put this runtime into a tree that has an older one; what is the same keeps its time, for make
+    Update {
+        /// The source tree
+        tree: PathBuf,
+    },
     /// Take everything out again
     Remove {
         /// The source tree
@@ -69,6 +74,7 @@ enum Action {
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.action {
         Action::Install { tree } => install(tree, &Options::from_environment()?)?,
+        Action::Update { tree } => update(tree, &Options::from_environment()?)?,
         Action::Remove { tree } => remove(tree)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -79,16 +85,10 @@ fn install(tree: &Path, options: &Options) -> Result<()> {
     if tree.join(FOLDER).exists() {
         bail!("{} has relpolines already; run: relpoline kernel remove {}", tree.display(), tree.display());
     }
-    let object = locate::find(Part::Kernel, options)?;
-    let object = fs::read(&object).with_context(|| format!("cannot read {}", object.display()))?;
-    let mut changes = Changes::default();
+    let mut changes = runtime(tree, options)?;
     for file in patch::files(patch)? {
         changes.rewrite(&tree.join(file.path()), |content| file.apply(content))?;
     }
-    for (name, content) in FILES {
-        changes.add(tree.join(FOLDER).join(name), content.into());
-    }
-    changes.add(tree.join(FOLDER).join(OBJECT), object);
     changes.make()?;
     program::print(&format!(
         "Linux {version}: installed in {}; now choose a configuration and run: make LLVM=-{} CC={}\n",
@@ -96,6 +96,35 @@ fn install(tree: &Path, options: &Options) -> Result<()> {
         crate::toolchain::LLVM_MAJOR,
         locate::executable_directory().unwrap_or_default().join("relpoline-clang").display()
     ))
+}
+
+fn update(tree: &Path, options: &Options) -> Result<()> {
+    let (_, patch) = version(tree)?;
+    if !tree.join(FOLDER).exists() {
+        bail!("{} has no relpolines; run: relpoline kernel install {}", tree.display(), tree.display());
+    }
+    let changes = runtime(tree, options)?;
+    for file in patch::files(patch)? {
+        let path = tree.join(file.path());
+        let content = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        file.revert(&content).with_context(|| {
+            let path = path.display();
+            format!("{path} has not the patch of this version; remove with the old one, then install")
+        })?;
+    }
+    changes.make()
+}
+
+/// What [`FOLDER`] is to hold.
+fn runtime(tree: &Path, options: &Options) -> Result<Changes> {
+    let object = locate::find(Part::Kernel, options)?;
+    let object = fs::read(&object).with_context(|| format!("cannot read {}", object.display()))?;
+    let mut changes = Changes::default();
+    for (name, content) in FILES {
+        changes.add(tree.join(FOLDER).join(name), content.into());
+    }
+    changes.add(tree.join(FOLDER).join(OBJECT), object);
+    Ok(changes)
 }
 
 fn remove(tree: &Path) -> Result<()> {
