@@ -14,7 +14,7 @@ use crate::record::Record;
 use crate::site::{Image, Index, Site};
 use core::cell::UnsafeCell;
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// The state of one runtime.
 pub struct Runtime {
@@ -26,6 +26,8 @@ pub struct Runtime {
     mode: AtomicU8,
     /// What there is to say at the end of the program has been said.
     ended: AtomicBool,
+    /// The process that this runtime may look for others in.
+    home: AtomicU32,
     /// The newest record; each names the one before it.
     records: AtomicPtr<Record>,
     /// The record whose site is being patched. Survives a fork.
@@ -77,6 +79,7 @@ impl Runtime {
             open: AtomicBool::new(false),
             mode: AtomicU8::new(0),
             ended: AtomicBool::new(false),
+            home: AtomicU32::new(0),
             records: AtomicPtr::new(core::ptr::null_mut()),
             patching: AtomicPtr::new(core::ptr::null_mut()),
             patches: AtomicU64::new(0),
@@ -91,6 +94,7 @@ impl Runtime {
     pub fn open(&self, image: Option<Image>, mode: Mode) -> bool {
         // Without a table nothing can be patched, and nothing need be counted.
         self.store_mode(if image.is_some() { mode } else { Mode::Off });
+        self.settle();
         // SAFETY: nobody reads the image before `open` is set, and this is the only call.
         unsafe { *self.image.get() = image };
         let prepared = self.lock.prepare();
@@ -112,6 +116,16 @@ impl Runtime {
     /// The mode that the runtime is in.
     pub fn mode(&self) -> Mode {
         Mode::from_number(self.mode.load(Ordering::Relaxed))
+    }
+
+    /// This process is the runtime's home.
+    pub fn settle(&self) {
+        self.home.store(System::process_id(), Ordering::Relaxed);
+    }
+
+    /// Whether this process is where the runtime was opened or has settled since.
+    pub fn is_at_home(&self) -> bool {
+        self.home.load(Ordering::Relaxed) == System::process_id()
     }
 
     /// Whether [`Runtime::set_ended`] was called.

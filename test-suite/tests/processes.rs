@@ -171,3 +171,9 @@ fn sanitizers_find_nothing() {
         }
     }
 }
+
+#[test]
+fn forked_children_end_while_a_thread_of_their_parent_lists_objects() {
+    attack("exits.c", &[], 40);
+    attack("exits.c", &["alone"], 40);
+}

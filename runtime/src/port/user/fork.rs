@@ -7,10 +7,11 @@
 //! nothing. A child that was not waited for finds the lock wiped; what the lock guarded is forgotten, and the
 //! descriptor closed, when the child first takes it.
 
-use super::{Guard, api::until_free, start::RUNTIME};
+use super::{Guard, api::until_free, members, start::RUNTIME};
 use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::ops::ControlFlow;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// The lock, held from before the fork until after it, and the thread that holds it.
 struct Held {
@@ -49,7 +50,12 @@ fn this_thread() -> usize {
     block
 }
 
+/// The process had only one thread when it forked: nobody else held any lock.
+static ALONE: AtomicBool = AtomicBool::new(false);
+
 extern "C" fn prepare() {
+    // SAFETY: the assembly below.
+    ALONE.store(unsafe { __relpoline_is_alone() }, Ordering::Relaxed);
     // The holder takes no signals: it is not this thread.
     if let Some(guard) = RUNTIME.can_lock().then(|| until_free(|| RUNTIME.hold())).flatten() {
         HELD.put(guard);
@@ -66,6 +72,13 @@ extern "C" fn child() {
         Some(guard) => guard.keep_after_fork(),
         // Gives up what the patcher had open, if there was one.
         None => drop(RUNTIME.hold()),
+    }
+    if ALONE.load(Ordering::Relaxed) {
+        RUNTIME.settle();
+        members::each(|runtime| {
+            runtime.settle();
+            ControlFlow::Continue(())
+        });
     }
 }
 
@@ -96,6 +109,21 @@ __relpoline_at_fork:
 2:  add $8, %rsp
     ret
     .size __relpoline_at_fork, . - __relpoline_at_fork
+
+    # What glibc knows of its threads; where it is not known, there may be some.
+    .weak __libc_single_threaded
+    .globl __relpoline_is_alone
+    .hidden __relpoline_is_alone
+    .type __relpoline_is_alone,@function
+__relpoline_is_alone:
+    mov __libc_single_threaded@GOTPCREL(%rip), %rdx
+    xor %eax, %eax
+    test %rdx, %rdx
+    je 1f
+    cmpb $0, (%rdx)
+    setne %al
+1:  ret
+    .size __relpoline_is_alone, . - __relpoline_is_alone
 "#,
     prepare = sym prepare,
     parent = sym parent,
@@ -105,6 +133,7 @@ __relpoline_at_fork:
 
 unsafe extern "C" {
     fn __relpoline_at_fork();
+    fn __relpoline_is_alone() -> bool;
 }
 
 /// Has `fork` wait for the patcher.

@@ -6,6 +6,9 @@
 //! Copies find each other by an ELF note that leads to the copy's [`Runtime`], by way of the dynamic linker's list
 //! of objects. That needs no exported symbol and knows of objects that were loaded with `RTLD_LOCAL`; it ends at the
 //! borders of a `dlmopen` namespace. A copy of another build is none of them: its data may be laid out differently.
+//!
+//! The dynamic linker holds a lock meanwhile, which the child of a fork may find held for ever by a thread that it does
+//! not have. So in a forked child each copy is by itself, unless the parent had only one thread (`fork.rs`).
 
 use super::start::RUNTIME;
 use crate::runtime::Runtime;
@@ -84,8 +87,8 @@ unsafe extern "C" {
     fn __relpoline_each_object(callback: Callback, data: *mut c_void) -> c_int;
 }
 
-/// Calls `action` with every runtime of the process that has been started, until it breaks. No object is unloaded
-/// meanwhile. Not for signal handlers.
+/// Calls `action` with every runtime of the process that has been started, or with this one where the others are not
+/// known, until it breaks. No object is unloaded meanwhile. Not for signal handlers.
 pub fn each<F: FnMut(&Runtime) -> ControlFlow<()>>(mut action: F) {
     extern "C" fn object<F: FnMut(&Runtime) -> ControlFlow<()>>(
         info: *const libc::dl_phdr_info,
@@ -98,8 +101,9 @@ pub fn each<F: FnMut(&Runtime) -> ControlFlow<()>>(mut action: F) {
         c_int::from(flow.is_some_and(|flow| flow.is_break()))
     }
     // SAFETY: `action` lives until the call returns, and is of the type that `object` takes it for.
-    if unsafe { __relpoline_each_object(object::<F>, (&raw mut action).cast()) } < 0 {
-        // No dynamic linker: there is only this one.
+    let mut listed = || unsafe { __relpoline_each_object(object::<F>, (&raw mut action).cast()) } >= 0;
+    // Without a dynamic linker there is only this one.
+    if (!RUNTIME.is_at_home() || !listed()) && RUNTIME.image().is_some() {
         let _ = action(&RUNTIME);
     }
 }
