@@ -134,7 +134,8 @@ unsigned long run(unsigned long x, unsigned long calls) {{
     with_targets(MOST_TARGETS, ("callers.c".into(), callers))
 }
 
-/// Adds the targets, and a `main` that warms up and prints nanoseconds a call, one line a batch.
+/// Adds the targets, and a `main` that warms up and prints nanoseconds a call, one line a batch; without arguments it
+/// prints what memory it has.
 fn with_targets(count: usize, callers: (String, String)) -> Sources {
     let mut header = String::from("typedef unsigned long target(unsigned long);\n");
     _ = writeln!(header, "extern target *table[{count}];");
@@ -150,9 +151,11 @@ fn with_targets(count: usize, callers: (String, String)) -> Sources {
         _ = write!(table, "{}target_{number},", if number % 8 == 0 { "\n    " } else { " " });
     }
     _ = writeln!(targets, "target *table[{count}] = {{{table}\n}};");
-    let main = r#"#include <stdio.h>
+    let main = r#"#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 unsigned long run(unsigned long x, unsigned long calls);
 __attribute__((weak)) void prepare(int targets, const char *name);
@@ -163,8 +166,21 @@ static double seconds(void) {
     return now.tv_sec + now.tv_nsec / 1e9;
 }
 
+// Prints /proc/self/smaps as it is when main begins.
+static int print_memory(void) {
+    char text[1024];
+    int file = open("/proc/self/smaps", O_RDONLY);
+    long length;
+    while ((length = read(file, text, sizeof text)) > 0)
+        if (write(1, text, length) != length)
+            return 1;
+    return length < 0;
+}
+
 // Arguments: calls to warm up, calls in a batch, batches, targets, order.
 int main(int argc, char **argv) {
+    if (argc == 1)
+        return print_memory();
     if (argc != 6)
         return 2;
     unsigned long calls = strtoul(argv[2], NULL, 10), x = 0;

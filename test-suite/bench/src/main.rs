@@ -1,6 +1,7 @@
 //! Runs programs that were built with different protections, interleaved, and prints what each costs.
 //! `ci/demo` and `ci/bench` build and call it.
 
+mod costs;
 mod demo;
 mod generate;
 mod measure;
@@ -29,6 +30,8 @@ enum Command {
     Sites(Micro),
     /// One call site with several targets.
     Targets(Micro),
+    /// What learning, starting and cold sites cost.
+    Costs(Micro),
     /// Prints which sites of a program's statistics took the slow path.
     Stats {
         /// What the program wrote for RELPOLINE_OPTIONS=stats=FILE.
@@ -88,6 +91,7 @@ fn main() -> Result<()> {
         }
         Command::Sites(options) => micro::Bench::from(options).sites(),
         Command::Targets(options) => micro::Bench::from(options).targets(),
+        Command::Costs(options) => costs::run(&options.into()),
         Command::Stats { stats, count } => {
             let stats = stats::Stats::read(&stats)?;
             let count = count.map(|count| stats::Stats::read(&count)).transpose()?;

@@ -24,25 +24,31 @@ const ORDERS: [Order; 4] = [Order::RoundRobin, Order::Random, Order::Skewed, Ord
 const WARM_CALLS: usize = 2000;
 
 /// Calls in one batch, about a twentieth of a second.
-const BATCH: usize = 8 << 20;
+pub const BATCH: usize = 8 << 20;
 
 /// Batches of one run.
 const BATCHES: usize = 3;
 
 /// How a program is compiled.
-struct Build {
-    name: &'static str,
+pub struct Build {
+    /// Name in tables.
+    pub name: &'static str,
     compiler: PathBuf,
     flags: &'static [&'static str],
-    calls: Calls,
-    relpoline: bool,
+    /// How it calls.
+    pub calls: Calls,
+    /// Whether it has the runtime, which takes options.
+    pub relpoline: bool,
 }
 
 /// Where and with what to measure.
 pub struct Bench {
-    dir: PathBuf,
-    rounds: u32,
-    builds: Vec<Build>,
+    /// Programs and results.
+    pub dir: PathBuf,
+    /// How often every program runs.
+    pub rounds: u32,
+    /// The direct calls come first.
+    pub builds: Vec<Build>,
 }
 
 impl From<crate::Micro> for Bench {
@@ -129,18 +135,10 @@ impl Bench {
         let mut results: Vec<Option<String>> = vec![None; programs.len()];
         for _ in 0..self.rounds {
             for (number, path) in programs.iter().enumerate() {
-                let run =
-                    Program { path: path.clone(), arguments: arguments.to_vec(), options: None }.run()?;
-                let output = String::from_utf8(run.stdout).context("output is not text")?;
-                let mut lines: Vec<&str> = output.lines().collect();
-                results[number] = lines.pop().map(str::to_owned);
-                let batches: Vec<f64> = lines
-                    .iter()
-                    .map(|line| line.parse())
-                    .collect::<Result<_, _>>()
-                    .context("output is not times")?;
-                // The least of a run: what disturbed the others was not the program.
-                times[number].push(Spread::of(batches).min);
+                let program = Program { path: path.clone(), arguments: arguments.to_vec(), options: None };
+                let (time, result) = fastest_batch(&program)?;
+                times[number].push(time);
+                results[number] = Some(result);
             }
         }
         // The direct calls of the one-site program go to one target only, so their result is another.
@@ -205,12 +203,30 @@ impl Bench {
             self.rounds
         );
         println!("Ratios: median of those of each round (ratio of the minima).");
+        self.write(name, &rows)
+    }
+
+    /// Writes every number to a file.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, name: &str, rows: &impl Serialize) -> Result<()> {
         let file = self.dir.join(format!("{name}.json"));
         std::fs::write(&file, serde_json::to_vec_pretty(rows)?)
             .with_context(|| format!("cannot write {}", file.display()))?;
         println!("every number: {}", file.display());
         Ok(())
     }
+}
+
+/// Runs a program. Returns the nanoseconds that a call takes in the fastest of its batches (what disturbed the others
+/// was not the program), and what it computed.
+pub fn fastest_batch(program: &Program) -> Result<(f64, String)> {
+    let output = String::from_utf8(program.run()?.stdout).context("output is not text")?;
+    let mut lines: Vec<&str> = output.lines().collect();
+    let result = lines.pop().context("no output")?.to_owned();
+    let batches = lines.iter().map(|line| line.parse()).collect::<Result<Vec<f64>, _>>();
+    Ok((Spread::of(batches.context("output is not times")?).min, result))
 }
 
 fn arguments(warm: usize, targets: usize, order: Order) -> Vec<String> {
@@ -220,7 +236,10 @@ fn arguments(warm: usize, targets: usize, order: Order) -> Vec<String> {
 
 impl Build {
     /// Compiles the sources in a directory of their own; returns the program.
-    fn compile(&self, dir: &Path, sources: &Sources) -> Result<PathBuf> {
+    ///
+    /// # Errors
+    /// When the compiler fails.
+    pub fn compile(&self, dir: &Path, sources: &Sources) -> Result<PathBuf> {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
         let mut command = Command::new(&self.compiler);
         command.current_dir(dir).arg("-O2").args(self.flags).args(["-o", "program"]);
