@@ -22,8 +22,8 @@ extern "C" {
 #define RELPOLINE_FREEZE 2 /* sites use what they have learned, and no code is written any more */
 
 /* Sets the mode of the whole process: of the executable and all shared objects that were built with relpolines.
- * Returns 0, or -1 when it could not be set: the runtime is busy (in a signal handler, say), or was started with
- * mode=count. Threads may call the sites meanwhile. */
+ * Returns 0, or -1 when it could not be set: there is no such mode, the runtime is busy (in a signal handler, say), or
+ * was started with mode=count. Threads may call the sites meanwhile. */
 int relpoline_set_mode(int mode);
 
 /* Turns sites off (0) or on (1): the one at this address, as statistics print it ("address"); those in functions of

@@ -61,13 +61,14 @@ fn count_or_busy(sites: Option<usize>) -> c_int {
     sites.and_then(|sites| sites.try_into().ok()).unwrap_or(-1)
 }
 
-/// `int relpoline_set_mode(int mode)`: 0, or -1 when the mode could not be set now.
+/// `int relpoline_set_mode(int mode)`: 0, or -1 when the mode is none or could not be set now.
 #[unsafe(no_mangle)]
 pub extern "C" fn relpoline_set_mode(mode: c_int) -> c_int {
     let mode = match mode {
         0 => Mode::Off,
+        1 => Mode::On,
         2 => Mode::Freeze,
-        _ => Mode::On,
+        _ => return -1,
     };
     all(|runtime| runtime.set_mode(mode).then_some(0)).map_or(-1, |_| 0)
 }
