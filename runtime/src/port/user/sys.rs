@@ -147,7 +147,8 @@ pub fn read_file(path: &CStr) -> Result<Mapping, i32> {
         // SAFETY: lseek on a descriptor of ours.
         unsafe { syscall(libc::SYS_lseek, [fd as usize, 0, whence as usize, 0, 0, 0]) }
     };
-    let bytes = seek(libc::SEEK_END).and_then(|length| {
+    // A directory has a length, but cannot be read.
+    let bytes = read(fd, &mut []).and_then(|_| seek(libc::SEEK_END)).and_then(|length| {
         seek(libc::SEEK_SET)?;
         if length > MOST {
             return Err(libc::EFBIG);
