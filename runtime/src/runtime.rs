@@ -340,6 +340,7 @@ impl Runtime {
 
     #[inline(never)]
     fn promote(&self, guarded: &mut Guarded, image: &Image, record: &Record, ways: &[u8]) {
+        let mut refused = Refusal::None;
         for way in ways.iter().map(|&way| usize::from(way)) {
             // Read once: the slow path may write it meanwhile.
             let target = record.targets[way].load(Ordering::Relaxed);
@@ -352,12 +353,18 @@ impl Runtime {
                     record.state.store(state as u8, Ordering::Relaxed);
                 }
                 Err(refusal) => {
-                    self.silence(record, refusal);
-                    return;
+                    refused = refusal;
+                    if refusal.is_final() {
+                        break;
+                    }
+                    // The others may have branches already, or be nearer.
                 }
             }
         }
-        record.arm(MISS_LIMIT);
+        match refused {
+            Refusal::None => record.arm(MISS_LIMIT),
+            refusal => self.silence(record, refusal),
+        }
     }
 
     /// Opens a branch to `target`, the inline branch if it leads there or is still free. Returns whether code was

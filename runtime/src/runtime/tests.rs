@@ -185,3 +185,31 @@ fn threads_call_sites_that_are_decided_switched_and_relearned() {
     }
     assert!(runtime.written() - written < runtime.records().count() as u64, "branches are opened again");
 }
+
+#[test]
+fn a_target_that_finds_no_room_does_not_keep_others_from_their_branches() {
+    let emitted = Synthetic::new(&[(Form::Inline, 1)], FUNCTIONS);
+    let runtime = runtime(&emitted.image);
+    let (site, functions) = (emitted.image.sites().next().unwrap(), emitted.functions());
+    // The first call makes the record, the last one is to be fast.
+    let settles = |target| (0..LEARN_LIMIT + 2).any(|_| call(&runtime, &emitted, &site, target, false));
+    let placed = functions
+        .iter()
+        .take_while(|&&target| {
+            assert_eq!(runtime.relearn_all(), Some(true));
+            settles(target)
+        })
+        .count();
+    assert!(placed < FUNCTIONS, "the site has taken every target");
+
+    assert_eq!(runtime.relearn_all(), Some(true));
+    let (old, new) = (functions[placed - 1], functions[placed]);
+    for _ in 0..=LEARN_LIMIT {
+        for target in [new, new, old] {
+            call(&runtime, &emitted, &site, target, false);
+        }
+    }
+    assert!(!call(&runtime, &emitted, &site, new, false));
+    assert!(call(&runtime, &emitted, &site, old, false));
+    assert_eq!(runtime.records().next().unwrap().refusal(), Refusal::Full);
+}
