@@ -50,6 +50,13 @@ pub struct Error {
     pub expected: &'static str,
 }
 
+/// Whether a profile may take the place of a file with this text: a damaged profile, one of another version and
+/// nothing at all are no loss. Anything else was named by mistake.
+pub fn may_be_replaced(text: &[u8]) -> bool {
+    const NAME: &[u8] = b"relpoline profile ";
+    text.iter().zip(NAME).all(|(found, expected)| found == expected)
+}
+
 /// The lines between header and end.
 ///
 /// # Errors
@@ -237,6 +244,14 @@ mod tests {
         let mut longer = text.clone();
         longer.push(b'x');
         error(&longer);
+    }
+
+    #[test]
+    fn only_profiles_are_replaced() {
+        let text = written();
+        assert!((0..text.len()).all(|length| may_be_replaced(&text[..length])));
+        assert!(may_be_replaced(b"relpoline profile 2\n"));
+        assert!(!may_be_replaced(b"relpolines\n") && !may_be_replaced(b"\x7fELF"));
     }
 
     #[test]

@@ -142,6 +142,31 @@ fn what_is_no_profile_is_rejected_with_one_line() {
     assert_eq!(errors.matches("it is a directory").count(), 2, "{errors}");
 }
 
+#[test]
+fn what_is_no_profile_is_left_alone() {
+    let (program, profile) = build(&[]);
+    let run = || run(&program, &profile, "", "1000").1;
+    std::fs::write(&profile, "dear diary").unwrap();
+    let errors = run();
+    assert_eq!(errors.lines().count(), 2, "reading and writing: {errors}");
+    assert!(errors.contains("left alone") && errors.contains("RELPOLINE_OPTIONS=profile=FILE"), "{errors}");
+    assert_eq!(std::fs::read(&profile).unwrap(), b"dear diary");
+    // A link stays a link, to what it led to; a device stays a device.
+    for place in [&program.dir().join("nothing"), Path::new("/dev/null"), Path::new("/dev/full")] {
+        std::fs::remove_file(&profile).unwrap();
+        std::os::unix::fs::symlink(place, &profile).unwrap();
+        let errors = run();
+        assert!(errors.contains("left alone"), "{place:?}: {errors}");
+        assert_eq!(std::fs::read_link(&profile).unwrap(), *place);
+    }
+    std::fs::remove_file(&profile).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&profile).status().unwrap().success());
+    let errors = run();
+    assert!(errors.contains("left alone"), "{errors}");
+    assert!(std::os::unix::fs::FileTypeExt::is_fifo(&std::fs::metadata(&profile).unwrap().file_type()));
+    assert_eq!(std::fs::read_dir(program.dir()).unwrap().count(), 3, "program, pipe and statistics");
+}
+
 /// Writes a profile of these lines.
 fn write(path: &Path, lines: &[&str]) {
     let body: String = std::iter::once("relpoline profile 1")

@@ -5,7 +5,9 @@ use super::*;
 use crate::layout::{Form, GATE_CHAIN};
 use crate::record::ALIGN;
 use crate::synthetic::{End, Synthetic};
+use core::ops::Deref;
 use core::sync::atomic::AtomicUsize;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::vec::Vec;
 
@@ -23,12 +25,28 @@ const ROUND: usize = 3_000;
 /// Targets that sites have at a time, in turn.
 const WIDTHS: [usize; 5] = [1, 2, 5, 12, 40];
 
-/// A runtime that takes nothing of what the image reserves: there is one reserve, and there may be several tests.
-fn runtime(image: &Image) -> Runtime {
+/// A runtime that is used by one test at a time: all share the lock of the process.
+struct Alone {
+    runtime: Runtime,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Deref for Alone {
+    type Target = Runtime;
+
+    fn deref(&self) -> &Runtime {
+        &self.runtime
+    }
+}
+
+/// A runtime that takes nothing of what the image reserves: there is one reserve, and there are several tests.
+fn runtime(image: &Image) -> Alone {
+    static TURN: Mutex<()> = Mutex::new(());
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let guarded = UnsafeCell::new(Guarded::after_fork());
     let runtime = Runtime { guarded, ..Runtime::new() };
     assert!(runtime.open(Some(image.clone()), Mode::On));
-    runtime
+    Alone { runtime, _turn: turn }
 }
 
 /// The steps of `__relpoline_slow`, with the same plain loads and stores: counts of two threads may be lost.
@@ -212,4 +230,22 @@ fn a_target_that_finds_no_room_does_not_keep_others_from_their_branches() {
     assert!(!call(&runtime, &emitted, &site, new, false));
     assert!(call(&runtime, &emitted, &site, old, false));
     assert_eq!(runtime.records().next().unwrap().refusal(), Refusal::Full);
+}
+
+#[test]
+fn sites_begin_promoted_unless_the_process_was_turned_off_or_frozen_meanwhile() {
+    for (mode, expected) in [(Mode::On, true), (Mode::Freeze, false), (Mode::Off, false)] {
+        let emitted = Synthetic::new(&[(Form::Inline, 2), (Form::Stub, 1)], 3);
+        let runtime = runtime(&emitted.image);
+        assert!(runtime.set_mode(mode));
+        let functions = emitted.functions();
+        let mut targets = [0; WAYS];
+        targets[..2].copy_from_slice(&functions[..2]);
+        let known = emitted.image.sites().map(|site| Known { site, targets });
+        assert_eq!(runtime.begin_with(known) > 0, expected, "{mode:?}");
+        for site in emitted.image.sites() {
+            assert!((0..2).all(|way| call(&runtime, &emitted, &site, functions[way], false) == expected));
+            assert!(!call(&runtime, &emitted, &site, functions[2], false));
+        }
+    }
 }

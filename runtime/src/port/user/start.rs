@@ -354,6 +354,7 @@ fn reason(error: i32) -> &'static [u8] {
         libc::EFBIG => b"the file would be larger than allowed (ulimit -f)",
         libc::ENXIO => b"nobody reads the pipe",
         libc::ENOENT => b"no such directory",
+        libc::EEXIST => b"what is there is no profile, and was left alone",
         libc::EISDIR => b"it is a directory",
         libc::EROFS => b"read-only file system",
         libc::ENOSPC => b"no space left",

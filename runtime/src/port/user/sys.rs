@@ -240,13 +240,26 @@ pub fn identity(path: &CStr) -> Option<Identity> {
 }
 
 fn identity_at(fd: i32, path: &CStr, flags: i32) -> Option<Identity> {
+    let status = status_at(fd, path, flags).ok()?;
+    Some(Identity { device: status.st_dev, inode: status.st_ino })
+}
+
+/// Whether a path names a file of bytes: no link, device, pipe or folder.
+///
+/// # Errors
+/// The error number.
+pub fn is_regular_file(path: &CStr) -> Result<bool, i32> {
+    let status = status_at(libc::AT_FDCWD, path, libc::AT_SYMLINK_NOFOLLOW)?;
+    Ok(status.st_mode & libc::S_IFMT == libc::S_IFREG)
+}
+
+fn status_at(fd: i32, path: &CStr, flags: i32) -> Result<libc::stat, i32> {
     let mut status = MaybeUninit::<libc::stat>::uninit();
     let (fd, place) = (fd as isize as usize, status.as_mut_ptr() as usize);
-    // SAFETY: `path` ends with a NUL, and the structure is the kernel's.
+    // SAFETY: `path` ends with a NUL, and the structure is the kernel's, which fills it.
     unsafe {
-        syscall(libc::SYS_newfstatat, [fd, path.as_ptr() as usize, place, flags as usize, 0, 0]).ok()?;
-        let status = status.assume_init_ref();
-        Some(Identity { device: status.st_dev, inode: status.st_ino })
+        syscall(libc::SYS_newfstatat, [fd, path.as_ptr() as usize, place, flags as usize, 0, 0])?;
+        Ok(status.assume_init())
     }
 }
 

@@ -4,7 +4,7 @@ extern crate alloc;
 
 use super::members;
 use super::symbols::Symbols;
-use super::sys;
+use super::sys::{self, Mapping};
 use crate::layout::{GATE_CHAIN, GATE_QUIET};
 use crate::policy::WAYS;
 use crate::profile::{self, Line, Writer};
@@ -218,11 +218,21 @@ fn site_hash(name: &[u8], number: u64) -> u64 {
 /// holds of other objects. `written` is the name of the file until it is complete.
 ///
 /// # Errors
-/// The error number of the system.
+/// The error number of the system; `EEXIST` when what is there is no profile: a device, a link, or another file.
 pub fn save(path: &CStr, written: &CStr, all: bool, own: &Runtime) -> Result<(), i32> {
-    // What cannot be read is not worth keeping.
-    let old = sys::read_file(path).unwrap_or_default();
-    let fd = sys::open(written, libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_NOFOLLOW)?;
+    // The new file takes the place of what is there.
+    let old = match sys::is_regular_file(path) {
+        Err(libc::ENOENT) => Mapping::default(),
+        Err(error) => return Err(error),
+        Ok(false) => return Err(libc::EEXIST),
+        Ok(true) => sys::read_file(path)?,
+    };
+    if !profile::may_be_replaced(&old) {
+        return Err(libc::EEXIST);
+    }
+    // Left by a process of that number which was killed; or put there by somebody for us to write into.
+    sys::unlink(written);
+    let fd = sys::open(written, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL)?;
     let mut out = Out::new(fd);
     let mut writer = Writer::new(&mut out);
     let mut names: Vec<u64> = Vec::new();
