@@ -82,3 +82,42 @@ fn one_report_speaks_for_all_objects_that_are_loaded() {
     assert!(names.contains(&"stats.json.libone.so".into()), "{names:?}");
     assert!(!names.contains(&"stats.json.libkeep.so".into()), "{names:?}");
 }
+
+#[test]
+fn objects_without_a_note_speak_for_themselves() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        format!("-Wl,-T,{}", path.display())
+    };
+    let discard = script("discard", "SECTIONS { /DISCARD/ : { *(.note*) } } INSERT AFTER .text;");
+    // Notes that are padded to eight bytes in front of those that are padded to four.
+    let merge = script("merge", "SECTIONS { .notes : { *(.note.*) } } INSERT BEFORE .text;");
+    let switched = |program: &Program| {
+        let files = [1, 2, 3, 4, 5, 6].map(|step| program.dir().join(format!("step-{step}")));
+        let run = program.run(&files).unwrap();
+        assert_eq!(run.stdout(), "16\n256\n1\n0\n-1\n0\n");
+        assert_eq!(run.total("sites"), 256);
+    };
+    for script in [&discard, &merge] {
+        switched(&Program::build("names.c", &["-fuse-ld=bfd", "-Wl,--build-id=none", script]).unwrap());
+    }
+    let program = Program::build("names.c", &[]).unwrap();
+    let arguments = ["-R", ".note.relpoline", program.path().to_str().unwrap()];
+    assert!(std::process::Command::new("objcopy").args(arguments).status().unwrap().success());
+    switched(&program);
+}
+
+#[test]
+fn a_program_that_the_dynamic_linker_was_asked_to_run_speaks_for_all() {
+    let program = Program::build("begin.c", &[]).unwrap();
+    let stats = program.dir().join("stats.json");
+    let output = std::process::Command::new("/lib64/ld-linux-x86-64.so.2")
+        .arg(program.path())
+        .env("RELPOLINE_OPTIONS", format!("stats={}", stats.display()))
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "ok\n", "{output:?}");
+    assert_eq!(program.stats().unwrap()["totals"]["executed"], 256);
+}

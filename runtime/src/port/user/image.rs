@@ -29,6 +29,21 @@ __relpoline_bounds:
     mov %rax, 16(%rdi)
     ret
     .size __relpoline_bounds, . - __relpoline_bounds
+
+    # The C library's function, if the program has it.
+    .weak getauxval
+    .globl __relpoline_auxiliary
+    .hidden __relpoline_auxiliary
+    .type __relpoline_auxiliary,@function
+__relpoline_auxiliary:
+    .cfi_startproc
+    cmpq $0, getauxval@GOTPCREL(%rip)
+    je 1f
+    jmp getauxval@PLT
+1:  xor %eax, %eax
+    ret
+    .cfi_endproc
+    .size __relpoline_auxiliary, . - __relpoline_auxiliary
 "#,
     options(att_syntax)
 );
@@ -43,6 +58,7 @@ struct Bounds {
 
 unsafe extern "C" {
     fn __relpoline_bounds(bounds: *mut Bounds);
+    fn __relpoline_auxiliary(key: usize) -> usize;
 }
 
 /// Offsets and constants of ELF's 64-bit headers (System V ABI, chapter 5). Only these
@@ -54,9 +70,19 @@ mod elf {
     pub const SEGMENT_SIZE: usize = 56;
 }
 
+/// Address of the executable's program headers. The C library knows of the program that `ld.so` was asked to run;
+/// the system only knows of `ld.so`.
+fn executable_headers() -> Option<usize> {
+    const AT_PHDR: usize = 3;
+    // SAFETY: the assembly above.
+    match unsafe { __relpoline_auxiliary(AT_PHDR) } {
+        0 => sys::auxiliary(AT_PHDR),
+        address => Some(address),
+    }
+}
+
 /// Whether this copy of the runtime is the executable's.
 pub fn is_executable() -> bool {
-    const AT_PHDR: usize = 3;
     let mut bounds = Bounds::default();
     // SAFETY: writes the three words.
     unsafe { __relpoline_bounds(&mut bounds) };
@@ -66,7 +92,7 @@ pub fn is_executable() -> bool {
     // SAFETY: the header is mapped: the linker defines its address only then.
     let offset =
         unsafe { core::ptr::read_unaligned((bounds.header + elf::HEADER_OFFSETS.0) as *const usize) };
-    sys::auxiliary(AT_PHDR) == Some(bounds.header + offset)
+    executable_headers() == Some(bounds.header + offset)
 }
 
 /// The image, or `None` where its headers are not mapped or its table is damaged.

@@ -13,6 +13,7 @@
 use super::start::RUNTIME;
 use crate::runtime::Runtime;
 use core::arch::global_asm;
+use core::cell::Cell;
 use core::ffi::{c_int, c_void};
 use core::ops::ControlFlow;
 
@@ -95,16 +96,23 @@ pub fn each<F: FnMut(&Runtime) -> ControlFlow<()>>(mut action: F) {
         _size: usize,
         action: *mut c_void,
     ) -> c_int {
-        // SAFETY: the dynamic linker passes the object's headers, and what `each` gave it.
+        // SAFETY: the dynamic linker passes the object's headers, and what `list` gave it.
         let (info, action) = unsafe { (&*info, &mut *action.cast::<F>()) };
-        let flow = runtime_of(info).filter(|runtime| runtime.image().is_some()).map(action);
-        c_int::from(flow.is_some_and(|flow| flow.is_break()))
+        c_int::from(runtime_of(info).map(action).is_some_and(|flow| flow.is_break()))
     }
-    // SAFETY: `action` lives until the call returns, and is of the type that `object` takes it for.
-    let mut listed = || unsafe { __relpoline_each_object(object::<F>, (&raw mut action).cast()) } >= 0;
-    // Without a dynamic linker there is only this one.
-    if (!RUNTIME.is_at_home() || !listed()) && RUNTIME.image().is_some() {
-        let _ = action(&RUNTIME);
+    fn list<F: FnMut(&Runtime) -> ControlFlow<()>>(mut action: F) -> bool {
+        // SAFETY: `action` lives until the call returns, and is of the type that `object` takes it for.
+        unsafe { __relpoline_each_object(object::<F>, (&raw mut action).cast()) == 1 }
+    }
+    let visited = Cell::new(false);
+    let mut visit = |runtime: &Runtime| {
+        visited.set(visited.get() || core::ptr::eq(runtime, &RUNTIME));
+        if runtime.image().is_some() { action(runtime) } else { ControlFlow::Continue(()) }
+    };
+    let broken = RUNTIME.is_at_home() && list(&mut visit);
+    // Without a dynamic linker there is only this one, and a linker script may have thrown its note away.
+    if !broken && !visited.get() {
+        let _ = visit(&RUNTIME);
     }
 }
 
@@ -122,24 +130,18 @@ fn runtime_of(info: &libc::dl_phdr_info) -> Option<&'static Runtime> {
     };
     let notes = headers.iter().filter(|header| header.p_type == libc::PT_NOTE);
     notes.filter(|header| loaded(header.p_vaddr, header.p_memsz)).find_map(|header| {
-        let mut at = info.dlpi_addr.wrapping_add(header.p_vaddr) as usize;
-        let end = at + header.p_memsz as usize;
-        let align = if header.p_align == 8 { 8 } else { 4 };
-        // Name and content follow three words, each padded.
-        while at + 12 <= end {
-            // SAFETY: within a segment that is mapped and readable.
-            let word = |offset: usize| unsafe { core::ptr::read_unaligned((at + offset) as *const u32) };
-            let content = (12 + word(0) as usize).next_multiple_of(align);
-            if at + size_of::<Note>() <= end && is_ours(at as *const Note) {
-                let field = at + core::mem::offset_of!(Note, runtime);
-                let runtime = field.wrapping_add_signed(word(field - at) as i32 as isize);
-                // SAFETY: the note is of this very build, so it leads to a runtime, which is all atomics or guarded by
-                // them, and stays for as long as the object.
-                return Some(unsafe { &*(runtime as *const Runtime) });
-            }
-            at += (content + word(4) as usize).next_multiple_of(align);
-        }
-        None
+        let start = info.dlpi_addr.wrapping_add(header.p_vaddr) as usize;
+        let last = (header.p_memsz as usize).checked_sub(size_of::<Note>())?;
+        // Linkers put notes that are padded to four bytes and to eight into one segment, so what stands in front
+        // does not tell where a note begins.
+        let note = (start..=start + last).step_by(4).find(|&at| is_ours(at as *const Note))?;
+        let field = note + core::mem::offset_of!(Note, runtime);
+        // SAFETY: within a segment that is mapped and readable.
+        let distance = unsafe { core::ptr::read_unaligned(field as *const i32) };
+        let runtime = field.wrapping_add_signed(distance as isize);
+        // SAFETY: the note is of this very build, so it leads to a runtime, which is all atomics or guarded by them,
+        // and stays for as long as the object.
+        Some(unsafe { &*(runtime as *const Runtime) })
     })
 }
 
