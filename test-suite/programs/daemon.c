@@ -5,6 +5,7 @@
 #include "sites.h"
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -12,9 +13,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { DESCRIPTORS = 1024 };
+enum { DESCRIPTORS = 1024, CLOSINGS = 1000, THREADS = 2 };
 
-static volatile int stop;
+static atomic_int working = THREADS;
 
 static void require(int condition, const char *what) {
     if (!condition) {
@@ -29,28 +30,29 @@ static void call_sites(unsigned rounds) {
             check(site, (site + round % 3) % TARGETS, round);
 }
 
+// Comes to each site twice, the second time with other targets.
 static void *work(void *argument) {
     uint64_t state = (uintptr_t)argument;
-    for (unsigned long round = 0; !stop; round++) {
+    for (unsigned long round = 0; round < 2 * SITES * 4096; round++) {
         uint64_t random = next_random(&state);
-        check((unsigned)(round >> 12) % SITES, (unsigned)(random % 2 + round / 2000000) % TARGETS, random);
+        check((unsigned)(round >> 12) % SITES, (unsigned)(random % 2 + round / (SITES * 4096) * 2) % TARGETS, random);
     }
+    atomic_fetch_sub(&working, 1);
     return NULL;
 }
 
 // Files get the numbers of what was closed. (stolen.c looks what becomes of them.)
 static void daemon_work(const char *path) {
-    pthread_t ids[2];
-    for (uintptr_t i = 0; i < 2; i++)
+    pthread_t ids[THREADS];
+    for (uintptr_t i = 0; i < THREADS; i++)
         require(!pthread_create(&ids[i], NULL, work, (void *)(i + 1)), "pthread_create");
-    for (int time = 0; time < 1000; time++) {
+    for (int time = 0; time < CLOSINGS || atomic_load(&working); time++) {
         for (int descriptor = 0; descriptor < (time % 100 ? 8 : DESCRIPTORS); descriptor++)
             close(descriptor);
         for (int i = 0; i < 3; i++)
             require(open(path, O_RDWR | O_CREAT | O_TRUNC, 0600) >= 0, path);
     }
-    stop = 1;
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < THREADS; i++)
         pthread_join(ids[i], NULL);
 }
 

@@ -13,7 +13,7 @@ static volatile int stop;
 
 static void *work(void *argument) {
     uint64_t state = (uintptr_t)argument * 77777;
-    for (unsigned long round = 0; !stop; round++) {
+    for (unsigned long round = 0; !stop || round < SITES << 9; round++) {
         unsigned site = (unsigned)(round >> 9) % SITES;
         uint64_t random = next_random(&state);
         check(site, (site + random % (site % 5 + 1)) % TARGETS, random);

@@ -10,7 +10,7 @@ static volatile int stop;
 
 static void *work(void *argument) {
     uint64_t state = 7;
-    for (unsigned long round = 0; !stop; round++) {
+    for (unsigned long round = 0; !stop || round < SITES << 10; round++) {
         unsigned site = (unsigned)(round >> 10) % SITES;
         uint64_t random = next_random(&state);
         check(site, (site + random % (site % 8 + 1)) % TARGETS, random);

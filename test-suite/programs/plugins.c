@@ -6,6 +6,8 @@
 #include <dlfcn.h>
 #include <pthread.h>
 
+enum { CALLS = 1 << 17 };
+
 struct plugin {
     void *handle;
     uint64_t constant;
@@ -36,11 +38,13 @@ static void check_plugin(const struct plugin *site, const struct plugin *target,
 }
 
 static void *work(void *argument) {
-    uint64_t state = (uintptr_t)argument + 1;
+    unsigned thread = (unsigned)(uintptr_t)argument;
+    uint64_t state = thread + 1;
     for (unsigned round = 0; !stop; round++) {
         uint64_t random = next_random(&state);
         check((round >> 7) % SITES, (unsigned)random % 4, random);
         check_plugin(&keep, &keep, random);
+        count_round(thread);
     }
     return NULL;
 }
@@ -81,8 +85,10 @@ int main(int argc, char **argv) {
             check_plugin(&other, &other, x);
             check_plugin(&other, &keep, x);
         }
-        if (time % 16 == 0)
+        if (time % 16 == 0) {
+            await_rounds(threads ? CALLS : 0);
             relpoline_relearn();
+        }
         dlclose(other.handle);
     }
     stop = 1;

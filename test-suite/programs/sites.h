@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 typedef uint64_t (*target_t)(uint64_t);
 
@@ -50,4 +51,24 @@ static inline uint64_t next_random(uint64_t *state) {
     *state ^= *state << 25;
     *state ^= *state >> 27;
     return *state * 0x2545f4914f6cdd1dull;
+}
+
+// How many rounds each thread has behind it, on a line of its own. Programs wait for rounds, never for time: then the
+// sites are called as often on every machine.
+static unsigned long progress[16][8];
+
+static inline void count_round(unsigned thread) {
+    __atomic_store_n(&progress[thread][0], progress[thread][0] + 1, __ATOMIC_RELAXED);
+}
+
+static inline unsigned long rounds_of_all(void) {
+    unsigned long sum = 0;
+    for (int thread = 0; thread < 16; thread++)
+        sum += __atomic_load_n(&progress[thread][0], __ATOMIC_RELAXED);
+    return sum;
+}
+
+static inline void await_rounds(unsigned long rounds) {
+    for (unsigned long start = rounds_of_all(); rounds_of_all() - start < rounds;)
+        usleep(200);
 }

@@ -7,12 +7,10 @@
 #include <string.h>
 #include <sys/time.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 enum { THREADS = 8, CALLS = 1 << 17 };
 
 static volatile int stop;
-static unsigned long progress[THREADS][8];
 
 static void *work(void *argument) {
     unsigned thread = (unsigned)(uintptr_t)argument;
@@ -21,16 +19,9 @@ static void *work(void *argument) {
         unsigned site = (unsigned)((round >> 9) + thread * 32) % SITES;
         uint64_t random = next_random(&state);
         check(site, (site + random % (site % 8 + 1)) % TARGETS, random);
-        __atomic_store_n(&progress[thread][0], round, __ATOMIC_RELAXED);
+        count_round(thread);
     }
     return NULL;
-}
-
-static unsigned long calls(void) {
-    unsigned long sum = 0;
-    for (int i = 0; i < THREADS; i++)
-        sum += __atomic_load_n(&progress[i][0], __ATOMIC_RELAXED);
-    return sum;
 }
 
 static void handler(int signal) {
@@ -69,8 +60,7 @@ int main(int argc, char **argv) {
         if (pthread_create(&ids[i], NULL, work, (void *)i))
             return 2;
     for (unsigned long time = 0; time < times; time++) {
-        for (unsigned long start = calls(); calls() - start < CALLS;)
-            usleep(200);
+        await_rounds(CALLS);
         if (relpoline_relearn()) {
             fputs("relpoline_relearn\n", stderr);
             return 1;

@@ -2,17 +2,16 @@
 #include "../../runtime/include/relpoline.h"
 #include "sites.h"
 #include <pthread.h>
-#include <unistd.h>
 
 static volatile int stop;
-static volatile unsigned long progress;
 
 static void *work(void *argument) {
-    uint64_t state = (uintptr_t)argument * 1234567;
+    unsigned thread = (unsigned)(uintptr_t)argument;
+    uint64_t state = thread * 1234567;
     for (unsigned long round = 0; !stop; round++) {
         unsigned site = (unsigned)(round >> 8) % SITES;
         uint64_t random = next_random(&state);
-        progress++;
+        count_round(thread);
         check(site, (site + random % (site % 8 + 1)) % TARGETS, random);
     }
     return NULL;
@@ -23,7 +22,7 @@ int main(void) {
     for (int i = 0; i < 4; i++)
         pthread_create(&ids[i], NULL, work, (void *)(uintptr_t)(i + 1));
     // An even number of times, so that it ends on; with pauses, in which the threads learn.
-    for (int i = 0; i < 4000 || progress < 4000000 || i % 2; i++) {
+    for (int i = 0; i < 4000 || rounds_of_all() < 4000000 || i % 2; i++) {
         if (relpoline_set_mode(i % 2)) {
             fputs("relpoline_set_mode\n", stderr);
             return 1;
