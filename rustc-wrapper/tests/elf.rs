@@ -104,6 +104,39 @@ fn calls_of_retpolines_are_counted_with_and_without_names() {
 }
 
 #[test]
+fn nothing_unprotected_is_left_but_what_is_allowed_for_a_reason() {
+    let files = dispatch();
+    files.run(CLANG, "-O2 -fuse-ld=lld -Wl,-z,retpolineplt a.c -o a").in_silence();
+    // What every program has, and nothing of the runtime's.
+    let audit = files.run(RELPOLINE, "audit --strict --json a").in_silence().json()[0].clone();
+    let left =
+        |class| audit["elsewhere"][class].as_u64().unwrap() + audit["built_here"][class].as_u64().unwrap();
+    assert_eq!((left("raw"), left("got"), left("plt"), &audit["passed"]), (0, 0, 0, &true.into()), "{audit}");
+    let exceptions = audit["branches"].as_array().unwrap();
+    assert!(!exceptions.is_empty() && exceptions.iter().all(|branch| branch["reason"] != ""), "{audit}");
+
+    files.run(CLANG, "-O2 a.c hidden.c -DLIBRARY -shared -fPIC -o a.so").in_silence();
+    for (name, expected) in [("a.so", 1), ("a", 0)] {
+        let outcome = files.run(RELPOLINE, &format!("audit --strict {name}"));
+        assert_eq!(outcome.status, expected, "{outcome:?}");
+    }
+    files.write("allow.toml", "[[allow]]\nfunction = 'hidden*'\nclass = 'raw'\nreason = 'written so'\n");
+    files.run(RELPOLINE, "audit --allow allow.toml a.so").in_silence();
+    files.write("plt.toml", "[[allow]]\nsection = '.plt*'\nreason = 'the C library is not'\n");
+    let outcome =
+        files.run(RELPOLINE, "audit --strict --allow allow.toml --allow plt.toml a.so").in_silence();
+    assert!(
+        outcome.stdout.contains("(written so)") && outcome.stdout.contains("(the C library is not)"),
+        "{outcome:?}"
+    );
+    let outcome = files.run(RELPOLINE, "audit --allow allow.toml a");
+    assert!(outcome.status == 0 && outcome.stderr.contains("function 'hidden*'"), "{outcome:?}");
+    files.write("allow.toml", "[[allow]]\nfunction = 'hidden*'\n");
+    let outcome = files.run(RELPOLINE, "audit --allow allow.toml a");
+    assert!(outcome.status == 2 && outcome.stderr.contains("missing field `reason`"), "{outcome:?}");
+}
+
+#[test]
 fn archives_are_looked_into() {
     let files = dispatch();
     files.run(CLANG, "-O2 -DLIBRARY -c a.c hidden.c").in_silence();

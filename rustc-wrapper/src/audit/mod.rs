@@ -1,5 +1,6 @@
 //! `relpoline audit`: every indirect call and jump of a file.
 
+mod allow;
 mod built;
 mod kernel;
 mod report;
@@ -10,10 +11,10 @@ use crate::{
     elf::{self, ElfError, Image, Object},
     program, sites,
 };
+pub use allow::AllowList;
 use anyhow::Result;
 use built::Built;
-pub use report::Report;
-use scan::Class;
+pub use report::{Report, Scope};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -26,8 +27,14 @@ pub struct Arguments {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Exit with 1 for raw branches in code that was not built by relpoline, too, and list all of them
-    #[arg(long, visible_alias = "strict")]
+    #[arg(long)]
     all: bool,
+    /// As --all, and for branches through PLT and GOT, too
+    #[arg(long)]
+    strict: bool,
+    /// Branches that may stay, each for a reason (TOML, see docs/audit.md)
+    #[arg(long, value_name = "FILE")]
+    allow: Vec<PathBuf>,
     /// List every indirect branch, those through PLT and GOT too
     #[arg(long)]
     list: bool,
@@ -40,10 +47,17 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut reports = Vec::new();
     let mut status = 0;
+    let lists = arguments.allow.iter().map(|path| AllowList::read(path)).collect::<Result<Vec<_>>>()?;
+    let list = AllowList::of_all(lists);
+    let scope = match (arguments.all, arguments.strict) {
+        (_, true) => Scope::Strict,
+        (true, false) => Scope::All,
+        (false, false) => Scope::BuiltHere,
+    };
     for path in &arguments.files {
-        match audit(path) {
+        match audit(path, &list) {
             Ok(report) => {
-                status = status.max(u8::from(report.fails(arguments.all)));
+                status = status.max(u8::from(report.fails(scope)));
                 reports.push(report);
             }
             Err(error) => {
@@ -54,36 +68,34 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
     }
     if arguments.json {
-        program::print(&format!("{}\n", report::json(&reports, arguments.all)?))?;
+        program::print(&format!("{}\n", report::json(&reports, scope)?))?;
     } else {
-        let texts: Vec<String> =
-            reports.iter().map(|report| report.text(arguments.all, arguments.list)).collect();
+        let texts: Vec<String> = reports.iter().map(|report| report.text(scope, arguments.list)).collect();
         program::print(&texts.join("\n"))?;
+    }
+    for entry in list.unused() {
+        program::warn("relpoline", &format!("no branch needs what is allowed for {entry}; remove the entry"));
     }
     Ok(ExitCode::from(status))
 }
 
-fn audit(path: &Path) -> Result<Report, ElfError> {
-    examine(path, &elf::load(path)?)
+fn audit(path: &Path, list: &AllowList) -> Result<Report, ElfError> {
+    examine(path, &elf::load(path)?, list)
 }
 
 /// What is in the objects of one file.
-pub fn examine(path: &Path, objects: &[Object]) -> Result<Report, ElfError> {
+pub fn examine(path: &Path, objects: &[Object], list: &AllowList) -> Result<Report, ElfError> {
     let mut report = Report::new(path);
     for object in objects {
         let image = Image::parse(object)?;
         let mut built = Built::read(&image)?;
         let sites = sites::read(&image)?;
         let mut findings = scan::scan(&image);
-        if kernel::is_kernel(&image) && !sites.is_empty() {
+        let is_kernel = kernel::is_kernel(&image) && !sites.is_empty();
+        if is_kernel {
             built.set_everything(&image);
-            for finding in findings.iter_mut().filter(|finding| finding.class == Class::Raw) {
-                if let Some(reason) = kernel::exception(&image, finding.place) {
-                    finding.class = Class::Exception;
-                    finding.instruction += &format!("  ({reason})");
-                }
-            }
         }
+        allow::apply(list, &image, is_kernel, &mut findings);
         report.add(&image, &built, &sites, findings);
     }
     Ok(report)

@@ -16,6 +16,17 @@ use std::{fmt::Write, path::Path};
 /// How many branches of code that was not built here are listed.
 const SHORT_LIST: usize = 10;
 
+/// Which branches make the audit fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Raw ones in code that was built here.
+    BuiltHere,
+    /// Raw ones anywhere.
+    All,
+    /// Raw ones and those through PLT and GOT, anywhere.
+    Strict,
+}
+
 /// Indirect branches by class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
@@ -41,6 +52,9 @@ struct Branch {
     address: String,
     section: String,
     instruction: String,
+    /// Why it may stay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
     function: Option<String>,
     symbol: Option<String>,
     /// From the function's start.
@@ -107,6 +121,7 @@ impl Report {
             address: format!("{:#x}", image.address(place)),
             section: image.sections[place.section].name.clone(),
             instruction: finding.instruction,
+            reason: finding.reason,
             function: symbol.as_deref().map(demangle),
             symbol,
             offset: function.map(|function| place.offset - function.start),
@@ -117,21 +132,28 @@ impl Report {
         }
     }
 
-    /// Whether raw branches are left that should not be.
-    pub fn fails(&self, all: bool) -> bool {
-        self.built_here.raw > 0 || (self.elsewhere.raw > 0 && (all || self.built_functions == 0))
+    /// Whether branches are left that should not be.
+    pub fn fails(&self, scope: Scope) -> bool {
+        let raw = self.built_here.raw
+            + if scope == Scope::BuiltHere && self.built_functions > 0 { 0 } else { self.elsewhere.raw };
+        raw > 0 || (scope == Scope::Strict && self.indirect() > 0)
+    }
+
+    /// Branches through PLT and GOT.
+    fn indirect(&self) -> usize {
+        [&self.built_here, &self.elsewhere].iter().map(|counts| counts.plt + counts.got).sum()
     }
 
     /// For people.
-    pub fn text(&self, all: bool, list: bool) -> String {
+    pub fn text(&self, scope: Scope, list: bool) -> String {
         let mut text = String::new();
         // Writing to a string cannot fail.
-        let _ = self.write(&mut text, all, list);
+        let _ = self.write(&mut text, scope, list);
         text
     }
 
-    fn write(&self, text: &mut String, all: bool, list: bool) -> std::fmt::Result {
-        writeln!(text, "{}: {}", self.file, self.verdict())?;
+    fn write(&self, text: &mut String, scope: Scope, list: bool) -> std::fmt::Result {
+        writeln!(text, "{}: {}", self.file, self.verdict(scope))?;
         let sites = self.relpoline_sites.inline + self.relpoline_sites.stub;
         let (here, there) = (&self.built_here, &self.elsewhere);
         writeln!(text, "  {:<28} {:>10} {:>10}", "", "built here", "elsewhere")?;
@@ -144,26 +166,37 @@ impl Report {
             ("exception", here.exception, there.exception),
             ("raw", here.raw, there.raw),
         ] {
-            // Only kernels have them.
-            if name == "exception" && here + there == 0 {
-                continue;
-            }
             writeln!(text, "  {name:<28} {here:>10} {there:>10}")?;
         }
         if list {
             return self.list(text, "every indirect branch that is no retpoline", usize::MAX, |_| true);
         }
-        self.list(text, "exceptions", usize::MAX, |branch| branch.class == Class::Exception)?;
+        let limit = if scope == Scope::BuiltHere { SHORT_LIST } else { usize::MAX };
+        if scope != Scope::BuiltHere || self.built_here.exception > 0 {
+            self.list(text, "exceptions", limit, |branch| branch.class == Class::Exception)?;
+        }
         self.list(text, "raw, built here", usize::MAX, |branch| {
             branch.class == Class::Raw && branch.built_here
         })?;
-        let limit = if all { usize::MAX } else { SHORT_LIST };
         self.list(text, "raw, built elsewhere", limit, |branch| {
             branch.class == Class::Raw && !branch.built_here
-        })
+        })?;
+        if scope == Scope::Strict {
+            self.list(text, "through PLT and GOT", limit, |branch| {
+                matches!(branch.class, Class::Plt | Class::Got)
+            })?;
+        }
+        Ok(())
     }
 
-    fn verdict(&self) -> String {
+    fn verdict(&self, scope: Scope) -> String {
+        if scope == Scope::Strict && self.built_functions > 0 {
+            let left = self.indirect() + self.built_here.raw + self.elsewhere.raw;
+            return match left {
+                0 => "no unprotected indirect branch".into(),
+                _ => format!("{} left", count(left, "unprotected indirect branch")),
+            };
+        }
         let raw = self.built_here.raw;
         let foreign = self.elsewhere.raw;
         match (self.built_functions, raw, foreign) {
@@ -196,6 +229,9 @@ impl Report {
             let instruction =
                 if branch.instruction.is_empty() { "entry of the PLT" } else { branch.instruction.as_str() };
             write!(text, "    {:<12} {instruction:<32} {at}", branch.address)?;
+            if let Some(reason) = &branch.reason {
+                write!(text, "  ({reason})")?;
+            }
             match &branch.member {
                 Some(member) => writeln!(text, "  ({member})")?,
                 None => writeln!(text)?,
@@ -210,7 +246,7 @@ impl Report {
 }
 
 /// All reports, each with its verdict.
-pub fn json(reports: &[Report], all: bool) -> Result<String> {
+pub fn json(reports: &[Report], scope: Scope) -> Result<String> {
     #[derive(Serialize)]
     struct Judged<'a> {
         #[serde(flatten)]
@@ -218,6 +254,6 @@ pub fn json(reports: &[Report], all: bool) -> Result<String> {
         passed: bool,
     }
     let judged: Vec<Judged> =
-        reports.iter().map(|report| Judged { report, passed: !report.fails(all) }).collect();
+        reports.iter().map(|report| Judged { report, passed: !report.fails(scope) }).collect();
     Ok(serde_json::to_string_pretty(&judged)?)
 }

@@ -5,23 +5,32 @@ use crate::elf::{Image, Place, Section};
 use iced_x86::{
     Decoder, DecoderOptions, FlowControl, Formatter, GasFormatter, Instruction, OpKind, Register,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 
 /// What an indirect branch is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Class {
     /// A direct call of, or jump to, a retpoline.
+    #[serde(skip_deserializing)]
     Retpoline,
     /// An entry of the procedure linkage table.
     Plt,
     /// A call of, or jump to, a function whose address is in the global offset table.
     Got,
-    /// A branch of the kernel's own assembly that may stay.
+    /// An unprotected branch that may stay, for a reason.
+    #[serde(skip_deserializing)]
     Exception,
     /// Everything else.
     Raw,
+}
+
+impl Class {
+    /// Whether it is an indirect branch that nothing protects, and nobody allowed.
+    pub fn is_unprotected(self) -> bool {
+        matches!(self, Self::Plt | Self::Got | Self::Raw)
+    }
 }
 
 /// One indirect branch.
@@ -33,6 +42,8 @@ pub struct Finding {
     pub class: Class,
     /// The instruction, empty for retpolines and PLT entries.
     pub instruction: String,
+    /// Why it may stay, for an exception.
+    pub reason: Option<String>,
 }
 
 /// All indirect branches, in order.
@@ -102,7 +113,7 @@ impl Scanner<'_, '_> {
                     Class::Got | Class::Exception | Class::Raw => format(&instruction),
                     Class::Plt | Class::Retpoline => String::new(),
                 };
-                self.findings.push(Finding { place, class, instruction });
+                self.findings.push(Finding { place, class, instruction, reason: None });
             }
         }
     }

@@ -158,13 +158,13 @@ enum Place {
 
 impl<'a> Names<'a> {
     fn find(&mut self, name: &[u8]) -> Option<&mut Named<'a>> {
-        self.0.find_mut(hash(name), |named| named.name == name)
+        self.0.find_mut(hash(name), |named| same(named.name, name))
     }
 
     /// Finds or adds a name. `None` without memory.
     fn entry(&mut self, name: &'a [u8]) -> Option<&mut Named<'a>> {
         self.0.try_reserve(1, |named| hash(named.name)).ok()?;
-        let entry = self.0.entry(hash(name), |named| named.name == name, |named| hash(named.name));
+        let entry = self.0.entry(hash(name), |named| same(named.name, name), |named| hash(named.name));
         Some(entry.or_insert(Named { name, place: Place::Unknown, sites: 0, passed: 0 }).into_mut())
     }
 }
@@ -198,10 +198,17 @@ impl<'a> Wanted<'a> {
     }
 
     fn find(&mut self, function: &[u8], number: u64) -> Option<&mut WantedSite<'a>> {
-        let is = |site: &WantedSite| site.function == function && site.number == number;
+        let is = |site: &WantedSite| site.number == number && same(site.function, function);
         let place = *self.index.find(site_hash(function, number), |&place| is(&self.sites[place]))?;
         self.sites.get_mut(place)
     }
+}
+
+/// Whether two names are the same. Not inlined: in a loop the compiler would keep the comparison's address in a
+/// register, and call it indirectly.
+#[inline(never)]
+fn same(left: &[u8], right: &[u8]) -> bool {
+    left == right
 }
 
 /// FNV-1a, mixed: the table looks at both ends of the hash.
