@@ -19,4 +19,5 @@ pub mod options;
 pub mod program;
 pub mod rustc;
 pub mod sites;
+pub mod standard_library;
 pub mod toolchain;

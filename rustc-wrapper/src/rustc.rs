@@ -5,7 +5,7 @@ use crate::{
     identity::{Identity, VERSION},
     locate::{self, Part},
     options::{self, Options, Question},
-    program,
+    program, standard_library,
     toolchain::{Rustc, find_rustc, in_path, is_executable},
 };
 use anyhow::{Context, Result, bail};
@@ -41,10 +41,10 @@ pub fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> Result<Exit
     let toolchain = given.first().and_then(|first| first.to_str()?.strip_prefix('+')).map(str::to_owned);
     let mut command = Command::new(&rustc);
     command.args(&given);
-    if options.disable {
+    let expanded = expand(&given[usize::from(toolchain.is_some())..]);
+    if options.disable || is_for_the_build(&expanded) {
         return program::exec(&mut command);
     }
-    let expanded = expand(&given[usize::from(toolchain.is_some())..]);
     match Task::of(&expanded) {
         Task::Describe => return describe(&mut command, &rustc, &options),
         Task::Inform => {}
@@ -179,13 +179,21 @@ fn compile(
         command.arg(runtime_flag(&locate::find(Part::Runtime, options)?));
     }
     options.pass_on(command);
-    if !version.takes_unstable_options() && env::var_os("RUSTC_BOOTSTRAP").is_none() {
+    let permitted = env::var_os("RUSTC_BOOTSTRAP").is_some() && !standard_library::is_requested();
+    if !version.takes_unstable_options() && !permitted {
         command.env("RUSTC_BOOTSTRAP", "1");
         // The permission is for our option alone: build scripts that try whether unstable features work
         // must find that they do not.
-        command.arg("-Zallow-features=");
+        if !standard_library::is_part(arguments) {
+            command.arg("-Zallow-features=");
+        }
     }
     Ok(())
+}
+
+/// Whether it compiles a build script, a procedural macro, or a part of one, and can tell.
+fn is_for_the_build(arguments: &[String]) -> bool {
+    standard_library::is_requested() && Task::of(arguments) == Task::Compile && target_of(arguments).is_none()
 }
 
 /// rustc's arguments for the plugin at `plugin`.

@@ -194,6 +194,49 @@ fn main() {
     assert!(output.starts_with("Err(NotBuilt)\n75000000\nErr(NotBuilt)"), "{output}");
 }
 
+/// Nothing unprotected is left in a program whose standard library was built with it.
+#[test]
+fn the_standard_library_takes_part() {
+    let files = package();
+    files.write("app/src/main.rs", PROGRAM);
+    let mut build = command(CARGO);
+    build.env("RUSTUP_TOOLCHAIN", "nightly");
+    // rustc links with lld there.
+    build.env("RUSTFLAGS", "-Clink-arg=-Wl,-z,retpolineplt");
+    files.run_with(build, "relpoline --build-std build --release").succeeds();
+    let program = "target/x86_64-unknown-linux-gnu/release/app";
+    is_protected(&files, program);
+    let audit = files.run(RELPOLINE, &format!("audit --strict --json {program}")).json()[0].clone();
+    let unprotected = |branch: &&serde_json::Value| branch["class"] != "exception";
+    let left: Vec<_> = audit["branches"].as_array().unwrap().iter().filter(unprotected).collect();
+    assert!(audit["passed"] == true && left.is_empty(), "{left:?}");
+    assert!(audit["relpoline_sites"]["inline"].as_u64().unwrap() > 100, "{audit}");
+    // Build scripts are programs of the compiler's, not of the user's.
+    let scripts = fs::read_dir(files.path("target/release/build")).unwrap();
+    let scripts: Vec<_> = scripts
+        .map(|entry| {
+            format!("target/release/build/{}/build-script-build", entry.unwrap().file_name().display())
+        })
+        .filter(|script| files.path(script).exists())
+        .collect();
+    assert!(!scripts.is_empty() && scripts.iter().all(|script| !files.has_runtime(script)), "{scripts:?}");
+}
+
+#[test]
+fn a_standard_library_without_source_says_so() {
+    let files = program();
+    let rustc = files.script(
+        "rustc",
+        "case $1 in --print) echo /nowhere ;; *) printf 'rustc 1.95.0\\nhost: x86_64-unknown-linux-gnu\\nrelease: \
+         1.95.0\\nLLVM version: 22.1.2\\n' ;; esac",
+    );
+    let mut build = command(CARGO);
+    build.env("RUSTC", rustc);
+    files
+        .run_with(build, "relpoline --build-std build")
+        .fails_with(1, &["/nowhere/lib/rustlib/src/rust/library/std", "rustup component add rust-src"]);
+}
+
 fn compiled(files: &Files, command: Command, line: &str) -> usize {
     let outcome = files.run_with(command, line).succeeds();
     outcome.stderr.matches("Compiling").count()

@@ -1,7 +1,12 @@
 //! `cargo relpoline COMMAND...`: cargo with relpoline-rustc as compiler.
 
 use anyhow::{Result, bail};
-use relpoline_tools::{locate::executable_directory, program, toolchain::is_executable};
+use relpoline_tools::{
+    locate::executable_directory,
+    options::Options,
+    program, standard_library,
+    toolchain::{find_rustc, is_executable},
+};
 use std::{
     env,
     ffi::OsString,
@@ -10,14 +15,16 @@ use std::{
 
 const NAME: &str = "cargo-relpoline";
 const WRAPPER: &str = "relpoline-rustc";
+const BUILD_STD: &str = "--build-std";
 const HELP: &str = "\
 Builds Rust programs with relpolines.
 
-Usage: cargo [+TOOLCHAIN] relpoline COMMAND [ARGUMENT]...
+Usage: cargo [+TOOLCHAIN] relpoline [--build-std] COMMAND [ARGUMENT]...
 
     cargo relpoline build --release
     cargo relpoline test
 
+--build-std builds Rust's standard library with relpolines, too; it needs its source (rustup component add rust-src).
 Runs 'cargo COMMAND ARGUMENT...' with relpoline-rustc as RUSTC_WRAPPER. Everything is compiled again when
 relpoline changes. RELPOLINE_DISABLE=1 builds as cargo alone does. 'relpoline info' says whether everything
 needed is there.
@@ -30,6 +37,10 @@ fn main() -> ExitCode {
 fn run(mut arguments: Vec<OsString>) -> Result<ExitCode> {
     // cargo passes the name of the subcommand.
     if arguments.first().is_some_and(|first| first == "relpoline") {
+        arguments.remove(0);
+    }
+    let build_std = arguments.first().is_some_and(|first| first == BUILD_STD);
+    if build_std {
         arguments.remove(0);
     }
     match arguments.first().and_then(|first| first.to_str()) {
@@ -61,5 +72,12 @@ fn run(mut arguments: Vec<OsString>) -> Result<ExitCode> {
     // cargo remembers what the wrapper says of itself as long as the wrapper's file is the same, but the
     // plugin may have changed.
     command.env("CARGO_CACHE_RUSTC_INFO", "0").env("RUSTC_WRAPPER", wrapper).args(arguments);
+    if build_std {
+        let rustc = match env::var_os("RUSTC").filter(|rustc| !rustc.is_empty()) {
+            Some(rustc) => rustc.into(),
+            None => find_rustc(&Options::from_environment()?)?,
+        };
+        standard_library::request(&mut command, &rustc)?;
+    }
     program::exec(&mut command)
 }
