@@ -3,38 +3,40 @@
 //! Only data is written: the gates in front of the patched branches close and open again. The branches stay
 //! as they are, which is right for whoever is between a gate and its branch.
 
-use crate::layout::{Cell, GATE_CHAIN, GATE_QUIET, NEVER};
+use crate::layout::{GATE_CHAIN, GATE_QUIET};
 use crate::options::Mode;
-use crate::policy::State;
+use crate::patch;
+use crate::policy::{RETRY, State};
 use crate::record::Record;
 use crate::runtime::Runtime;
 use crate::site::{Image, Site};
 use core::sync::atomic::Ordering;
 
 impl Runtime {
-    /// Sends every converted call to the retpoline (`Mode::Off`), or lets sites learn and use what they have
-    /// learned again (`Mode::On`). Returns false, and changes nothing, when another thread is patching, or
-    /// when this is called from a signal handler that interrupted one; and for `Mode::Count`, which is chosen
-    /// at start.
+    /// Sends every converted call to the retpoline (`Mode::Off`); lets sites use what they have learned again, and
+    /// learn (`Mode::On`) or not (`Mode::Freeze`). Returns false, and changes nothing, when another thread is
+    /// patching, or when this is called from a signal handler that interrupted one; and for `Mode::Count`, which
+    /// is chosen at start.
     pub fn set_mode(&self, mode: Mode) -> bool {
         if mode == Mode::Count || self.mode() == Mode::Count {
             return false;
         }
         let (Some(_guard), Some(image)) = (self.lock(), self.image()) else { return false };
         self.store_mode(mode);
-        self.switch(image, mode == Mode::On, |_| true);
+        switch(image, mode, |_| true);
         true
     }
 
-    /// Sends the sites that `chosen` picks to the retpoline, or lets them learn and use what they have learned
-    /// again. Returns how many sites there are, or `None` when another thread is patching.
+    /// Sends the sites that `chosen` picks to the retpoline, or lets them do again what the process does. Returns how
+    /// many sites there are, or `None` when another thread is patching.
     ///
     /// While the process is off, sites stay off.
     pub fn set_sites(&self, on: bool, chosen: impl Fn(&Site) -> bool) -> Option<usize> {
         let (Some(_guard), Some(image)) = (self.lock(), self.image()) else { return None };
         let sites = image.sites().filter(|site| chosen(site)).count();
-        if self.mode() == Mode::On {
-            self.switch(image, on, chosen);
+        let mode = self.mode();
+        if mode == Mode::On || mode == Mode::Freeze {
+            switch(image, if on { mode } else { Mode::Off }, chosen);
         }
         Some(sites)
     }
@@ -51,54 +53,56 @@ impl Runtime {
             .for_each(|record| self.relearn(record));
         Some(true)
     }
+}
 
-    /// Turns sites off or on. The caller holds the lock.
-    fn switch(&self, image: &Image, on: bool, chosen: impl Fn(&Site) -> bool) {
-        for site in image.sites().filter(|site| chosen(site) && image.check(site).is_ok()) {
-            // SAFETY: `check` found the cell in the image's data, aligned.
-            let cell = unsafe { &*(site.cell() as *const Cell) };
-            // Idle sites stop asking for a record, and start again.
-            let (from, to) = if on { (GATE_QUIET, 0) } else { (0, GATE_QUIET) };
-            let idle = cell.gate.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
-            let address = idle.unwrap_or_else(|found| found) & !(GATE_QUIET | GATE_CHAIN);
-            // SAFETY: the gate holds the address of the site's record, which is never freed.
-            match unsafe { (address as *const Record).as_ref() } {
-                Some(record) if on => open(record),
-                Some(record) => close(record),
-                None => {}
-            }
+/// Turns sites off, or back to what the process does. The caller holds the lock.
+fn switch(image: &Image, mode: Mode, chosen: impl Fn(&Site) -> bool) {
+    for cell in image.sites().filter(|site| chosen(site)).filter_map(|site| site.cell_in(image)) {
+        // Idle sites stop asking for a record, and start again.
+        let idle = match mode {
+            Mode::On => cell.gate.compare_exchange(GATE_QUIET, 0, Ordering::Relaxed, Ordering::Relaxed),
+            _ => cell.gate.compare_exchange(0, GATE_QUIET, Ordering::Relaxed, Ordering::Relaxed),
+        };
+        let address = idle.unwrap_or_else(|found| found) & !(GATE_QUIET | GATE_CHAIN);
+        // SAFETY: the gate holds the address of the site's record, which is never freed.
+        match unsafe { (address as *const Record).as_ref() } {
+            Some(record) if mode == Mode::Off => close(record),
+            Some(record) => open(record, mode == Mode::On),
+            None => {}
         }
     }
 }
 
 /// Closes the ways into the site's branches, but not what lies behind the chain's gate.
-fn close(record: &Record) {
+pub(crate) fn close(record: &Record) {
     if record.state() == State::Off {
         return;
     }
     let cell = record.cell();
-    cell.hot.store(NEVER, Ordering::Release);
-    cell.gate.fetch_and(!GATE_CHAIN, Ordering::Release);
+    patch::close_inline(cell);
+    patch::close_chain(cell);
     cell.gate.fetch_or(GATE_QUIET, Ordering::Relaxed);
     record.resume.store(record.state.swap(State::Off as u8, Ordering::Relaxed), Ordering::Relaxed);
 }
 
-fn open(record: &Record) {
-    if record.state() != State::Off {
-        return;
-    }
-    let state = State::from_number(record.resume.load(Ordering::Relaxed));
-    record.state.store(state as u8, Ordering::Relaxed);
+/// Opens them again, and has the site learn if it is to.
+pub(crate) fn open(record: &Record, learn: bool) {
     let cell = record.cell();
-    if record.inline_open.load(Ordering::Relaxed) {
-        // Release: pairs with the load of the site's compare. The branch behind it was written, and the
-        // cores synchronised, when it was promoted.
-        cell.hot.store(record.inline.load(Ordering::Relaxed), Ordering::Release);
+    if record.state() == State::Off {
+        let state = State::from_number(record.resume.load(Ordering::Relaxed));
+        record.state.store(state as u8, Ordering::Relaxed);
+        if record.inline_open.load(Ordering::Relaxed) {
+            // The branch behind it was written, and the cores synchronised, when it was promoted.
+            patch::reopen(record);
+        }
+        if record.chain_open.load(Ordering::Relaxed) {
+            patch::open_chain(cell);
+        }
     }
-    if record.chain_open.load(Ordering::Relaxed) {
-        cell.gate.fetch_or(GATE_CHAIN, Ordering::Release);
-    }
-    if !record.silent.load(Ordering::Relaxed) {
+    if learn && !record.silent.load(Ordering::Relaxed) {
         cell.gate.fetch_and(!GATE_QUIET, Ordering::Relaxed);
+    } else if learn && !record.refusal().is_final() {
+        // A rest that ended while the process was frozen.
+        record.rest.store(RETRY, Ordering::Relaxed);
     }
 }

@@ -275,9 +275,12 @@ fn one_byte(opcode: u8) -> Option<Operands> {
 }
 
 #[cfg(test)]
+mod referee;
+
+#[cfg(test)]
 mod tests {
+    use super::referee::check;
     use super::*;
-    use iced_x86::{Decoder, DecoderOptions, FlowControl};
 
     /// A reproducible sequence (xorshift64*): failures must come back.
     struct Random(u64);
@@ -288,33 +291,6 @@ mod tests {
             self.0 ^= self.0 >> 27;
             self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
         }
-    }
-
-    fn check(code: &[u8]) -> bool {
-        let Some(ours) = decode(code) else { return false };
-        let mut decoder = Decoder::with_ip(64, code, 0, DecoderOptions::NONE);
-        let theirs = decoder.decode();
-        if theirs.is_invalid() {
-            // We do not look for every invalid combination; code that runs holds none.
-            return false;
-        }
-        assert_eq!(ours.length, theirs.len(), "{code:02x?}: {theirs:?}");
-        let relative = theirs.near_branch_target().wrapping_sub(theirs.len() as u64) as i32;
-        match theirs.flow_control() {
-            FlowControl::UnconditionalBranch => assert_eq!(ours.flow, Flow::Jump(relative), "{code:02x?}"),
-            FlowControl::ConditionalBranch => assert_eq!(ours.flow, Flow::Branch(relative), "{code:02x?}"),
-            FlowControl::Call if theirs.is_call_near() => {
-                assert_eq!(ours.flow, Flow::Call(relative), "{code:02x?}")
-            }
-            FlowControl::Next | FlowControl::Call | FlowControl::IndirectCall => {
-                assert_eq!(ours.flow, Flow::Next, "{code:02x?}")
-            }
-            FlowControl::Return | FlowControl::IndirectBranch => {
-                assert_eq!(ours.flow, Flow::Leaves, "{code:02x?}")
-            }
-            _ => {}
-        }
-        true
     }
 
     #[test]

@@ -22,11 +22,17 @@ pub use relpoline_layout as layout;
 pub mod control;
 pub mod decode;
 pub mod memory;
+#[cfg(test)]
+mod model;
 pub mod options;
 pub mod patch;
 pub mod policy;
 pub mod port;
+pub mod profile;
 pub mod record;
 pub mod runtime;
 pub mod site;
 pub mod stats;
+
+#[cfg(test)]
+mod synthetic;

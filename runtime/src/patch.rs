@@ -141,8 +141,8 @@ impl Bodies {
         Self { reserve_taken: true, ..Self::new() }
     }
 
-    /// Addresses for a body and its slots.
-    fn take(&mut self, image: &Image) -> Result<(usize, usize), Refusal> {
+    /// Sees to it that there is room for a body. No writer is open.
+    fn reserve(&mut self, image: &Image) -> Result<(), Refusal> {
         if self.left == 0 && !self.reserve_taken {
             self.reserve_taken = true;
             if let Some(reserve) = System::chain_reserve() {
@@ -157,11 +157,16 @@ impl Bodies {
             self.slots = self.code + BODIES * BODY_STRIDE;
             self.left = BODIES;
         }
+        Ok(())
+    }
+
+    /// Addresses for a body and its slots.
+    fn take(&mut self) -> (usize, usize) {
         let taken = (self.code, self.slots);
         self.code += BODY_STRIDE;
         self.slots += SLOTS_STRIDE;
         self.left -= 1;
-        Ok(taken)
+        taken
     }
 }
 
@@ -172,7 +177,68 @@ impl Bodies {
 ///
 /// # Safety
 /// The caller holds the runtime's lock, and no earlier call for this cell has succeeded.
+#[inline(never)]
 pub unsafe fn promote(
+    image: &Image,
+    copies: impl Iterator<Item = Site>,
+    cell: &Cell,
+    target: u64,
+) -> Result<(), Refusal> {
+    let mut writer = System::open_code()?;
+    // SAFETY: the caller's promise.
+    unsafe { write_inline(&mut writer, image, copies, cell, target)? };
+    System::sync_cores()?;
+    publish(&cell.hot, target);
+    Ok(())
+}
+
+/// Opens the inline branch of a site, which has been written, again.
+pub fn reopen(record: &Record) {
+    publish(&record.cell().hot, record.inline.load(Ordering::Relaxed));
+}
+
+/// Lets nobody to the inline branch of a site.
+pub fn close_inline(cell: &Cell) {
+    publish(&cell.hot, NEVER);
+}
+
+/// Opens the way into a site's chain, whose first body has been written.
+pub fn open_chain(cell: &Cell) {
+    // Release: pairs with the test of the gate.
+    cell.gate.fetch_or(GATE_CHAIN, Ordering::Release);
+    looked_at();
+}
+
+/// Closes the way into a site's chain, but not what lies behind it.
+pub fn close_chain(cell: &Cell) {
+    cell.gate.fetch_and(!GATE_CHAIN, Ordering::Release);
+    looked_at();
+}
+
+/// Step 4 of the protocol: whoever loads this value finds the branch behind it written.
+fn publish(slot: &AtomicU64, value: u64) {
+    // Release: pairs with the load of the compare or test that it opens.
+    slot.store(value, Ordering::Release);
+    looked_at();
+}
+
+/// Here the unit tests' model looks at what threads may now be doing.
+fn looked_at() {
+    #[cfg(test)]
+    crate::model::look();
+}
+
+/// Writes the inline branch of a site, which stays closed: step 2 of the protocol, without the others.
+///
+/// # Errors
+/// Why it was not written.
+///
+/// # Safety
+/// As for [`promote`]. Before the cell is opened the cores are synchronised.
+// Inlined: the stack that `promote` runs on may be small.
+#[inline(always)]
+pub unsafe fn write_inline(
+    writer: &mut <System as Port>::CodeWriter,
     image: &Image,
     copies: impl Iterator<Item = Site>,
     cell: &Cell,
@@ -181,7 +247,6 @@ pub unsafe fn promote(
     if cell.hot.load(Ordering::Relaxed) != NEVER {
         return Err(Refusal::Bytes);
     }
-    let mut writer = System::open_code()?;
     let mut written = 0;
     let mut refusal = Refusal::Table;
     for site in copies {
@@ -190,7 +255,7 @@ pub unsafe fn promote(
             let emitted = site.emitted_hot_target();
             let branch = image.hot_branch(&site, emitted)?;
             // SAFETY: the hot branch stands behind the compare with the cell, which has been NEVER so far.
-            unsafe { write_branch(&mut writer, branch, emitted, target) }
+            unsafe { write_branch(writer, branch, emitted, target) }
         });
         match result {
             Ok(()) => written += 1,
@@ -199,13 +264,7 @@ pub unsafe fn promote(
             Err(why) => refusal = why,
         }
     }
-    if written == 0 {
-        return Err(refusal);
-    }
-    System::sync_cores()?;
-    // Release: pairs with the load of the site's compare.
-    cell.hot.store(target, Ordering::Release);
-    Ok(())
+    if written == 0 { Err(refusal) } else { Ok(()) }
 }
 
 /// Opens a target of the site's chain; where it has none, it is added. Returns whether code was written.
@@ -215,6 +274,7 @@ pub unsafe fn promote(
 ///
 /// # Safety
 /// The caller holds the runtime's lock. `site` is a row of the record's cell.
+#[inline(never)]
 pub unsafe fn extend(
     image: &Image,
     site: &Site,
@@ -230,19 +290,18 @@ pub unsafe fn extend(
         // SAFETY: likewise.
         None => unsafe { add_link(image, site, record, target, arena, bodies)? },
     };
-    // From the end to the start, so that nobody is led to what is not open yet. Release: each pairs with the load
-    // of the compare or test that it opens.
+    // From the end to the start, so that nobody is led to what is not open yet.
     // SAFETY: chains are only touched under the runtime's lock, which the caller holds.
     let body = unsafe { chain.as_mut() };
     body.stale[link] = false;
-    body.slot(link).store(target, Ordering::Release);
+    publish(body.slot(link), target);
     // SAFETY: likewise.
     for body in unsafe { chain_of(record) }.take_while(|&body| body != chain) {
         // SAFETY: likewise. The body has a next one, whose jump was written before it was linked.
-        unsafe { body.as_ref() }.flag().store(FLAG_NEXT, Ordering::Release);
+        publish(unsafe { body.as_ref() }.flag(), FLAG_NEXT);
     }
     record.chain_open.store(true, Ordering::Relaxed);
-    record.cell().gate.fetch_or(GATE_CHAIN, Ordering::Release);
+    open_chain(record.cell());
     Ok(written.is_none())
 }
 
@@ -253,16 +312,16 @@ pub unsafe fn extend(
 /// The caller holds the runtime's lock.
 pub unsafe fn close(record: &Record) {
     let cell = record.cell();
-    cell.hot.store(NEVER, Ordering::Release);
-    cell.gate.fetch_and(!GATE_CHAIN, Ordering::Release);
+    close_inline(cell);
+    close_chain(cell);
     record.inline_open.store(false, Ordering::Relaxed);
     record.chain_open.store(false, Ordering::Relaxed);
     // SAFETY: the caller's promise.
     for body in unsafe { chain_of(record) } {
         // SAFETY: likewise.
         let body = unsafe { body.as_ref() };
-        (0..LINKS).for_each(|link| body.slot(link).store(NEVER, Ordering::Release));
-        body.flag().store(0, Ordering::Release);
+        (0..LINKS).for_each(|link| publish(body.slot(link), NEVER));
+        publish(body.flag(), 0);
     }
 }
 
@@ -292,7 +351,8 @@ pub unsafe fn mark_stale(record: &Record, code: &Range<u64>) -> bool {
 /// other targets.
 ///
 /// # Errors
-/// Why some of them were left as they are, which is right as long as they are only opened for their own target.
+/// Why some of them were left as they are, or half written: the site's branches must stay closed for ever, if the
+/// refusal is final.
 ///
 /// # Safety
 /// The caller holds the runtime's lock, and every thread that had passed a compare of a stale branch before it was
@@ -378,7 +438,6 @@ unsafe fn add_link(
     bodies: &mut Bodies,
 ) -> Result<(NonNull<Chain>, usize), Refusal> {
     image.check(site)?;
-    let mut writer = System::open_code()?;
     // SAFETY: the caller holds the lock.
     let length = unsafe { chain_of(record) }.count();
     // SAFETY: likewise.
@@ -387,11 +446,17 @@ unsafe fn add_link(
     let mut bodies_there = unsafe { chain_of(record) };
     // SAFETY: likewise.
     let room = bodies_there.find(|body| unsafe { body.as_ref() }.free_link().is_some());
+    if room.is_none() {
+        if length == LONGEST_CHAIN {
+            return Err(Refusal::Full);
+        }
+        bodies.reserve(image)?;
+    }
+    let mut writer = System::open_code()?;
     let mut chain = match room {
         Some(chain) => chain,
-        None if length == LONGEST_CHAIN => return Err(Refusal::Full),
         None => {
-            let (body, slots) = bodies.take(image)?;
+            let (body, slots) = bodies.take();
             let chain: NonNull<Chain> = arena.take().ok_or(Refusal::Memory)?;
             // SAFETY: the arena just gave this memory to nobody else.
             unsafe {

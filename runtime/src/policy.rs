@@ -105,14 +105,17 @@ pub enum Refusal {
     Fork = 9,
     /// The chain cannot take further targets.
     Full = 10,
+    /// The process has too many files open.
+    Descriptors = 11,
     /// The target is generated code, which may go at any time.
-    Fleeting = 11,
+    Fleeting = 12,
 }
 
 impl Refusal {
-    /// Whether the site is given up. Other targets may be within reach; the code will not change.
+    /// Whether the site is given up. Other targets may be within reach, and files are closed; the code will not
+    /// change.
     pub const fn is_final(self) -> bool {
-        !matches!(self, Self::None | Self::OutOfReach | Self::Full | Self::Fleeting)
+        !matches!(self, Self::None | Self::OutOfReach | Self::Full | Self::Descriptors | Self::Fleeting)
     }
 
     /// Text in statistics; empty for none.
@@ -129,6 +132,7 @@ impl Refusal {
             Self::Memory => "no memory",
             Self::Fork => "process forked while the site was patched",
             Self::Full => "more targets in turn than a chain can take",
+            Self::Descriptors => "too many open files (ulimit -n)",
             Self::Fleeting => "target is code that may go at any time",
         }
     }
@@ -146,7 +150,8 @@ impl Refusal {
             8 => Self::Memory,
             9 => Self::Fork,
             10 => Self::Full,
-            11 => Self::Fleeting,
+            11 => Self::Descriptors,
+            12 => Self::Fleeting,
             _ => Self::None,
         }
     }
@@ -156,9 +161,9 @@ impl Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// Way of the record.
-    pub way: usize,
+    pub way: u8,
     /// Slow calls with this target.
-    pub calls: u64,
+    pub calls: u32,
     /// The target has a direct branch already.
     pub placed: bool,
     /// A direct branch can reach the target.
@@ -173,7 +178,7 @@ pub enum Decision {
     /// Give these ways a direct branch, the first one the inline branch if it is still free.
     Promote {
         /// Ways, hottest first.
-        ways: [usize; WAYS],
+        ways: [u8; WAYS],
         /// How many of them.
         count: usize,
     },
@@ -214,36 +219,34 @@ impl Pace {
 
 /// Decides on a site.
 ///
-/// `seen` are the targets that fit into the record, `others` the calls with targets that did not.
-pub fn decide(seen: &[Seen], others: u64) -> Decision {
-    let total: u64 = seen.iter().map(|target| target.calls).sum::<u64>() + others;
+/// `seen` are the targets that fit into the record, in any order, `others` the calls with targets that did not.
+/// The targets are sorted in place: the stack that this runs on may be small.
+pub fn decide(seen: &mut [Seen], others: u32) -> Decision {
+    let total = seen.iter().map(|target| u64::from(target.calls)).sum::<u64>() + u64::from(others);
     if total == 0 {
         return Decision::Wait;
     }
     let mut ways = [0; WAYS];
     let mut count = 0;
     let mut gained = 0;
-    let mut hottest: [Option<Seen>; WAYS] = [None; WAYS];
-    for (place, target) in hottest.iter_mut().zip(seen) {
-        *place = Some(*target);
-    }
-    hottest.sort_unstable_by_key(|target| core::cmp::Reverse(target.map_or(0, |target| target.calls)));
-    for target in hottest.iter().flatten() {
-        if target.reachable && !target.placed && target.calls * WORTH >= total - gained {
+    seen.sort_unstable_by_key(|target| core::cmp::Reverse(target.calls));
+    for target in seen.iter() {
+        let calls = u64::from(target.calls);
+        if target.reachable && !target.placed && calls * WORTH >= total - gained {
             ways[count] = target.way;
             count += 1;
-            gained += target.calls;
+            gained += calls;
         }
     }
     if count > 0 && gained * 4 >= total {
         return Decision::Promote { ways, count };
     }
     // Calls with a placed target miss only in the moments after it was placed.
-    let placed: u64 = seen.iter().filter(|target| target.placed).map(|target| target.calls).sum();
+    let placed: u64 = seen.iter().filter(|target| target.placed).map(|target| u64::from(target.calls)).sum();
     if placed * 2 > total {
         return Decision::Wait;
     }
-    let far: u64 = seen.iter().filter(|target| !target.reachable).map(|target| target.calls).sum();
+    let far: u64 = seen.iter().filter(|target| !target.reachable).map(|target| u64::from(target.calls)).sum();
     Decision::Quiet { because: if far * 2 > total { Refusal::OutOfReach } else { Refusal::None } }
 }
 
@@ -251,11 +254,16 @@ pub fn decide(seen: &[Seen], others: u64) -> Decision {
 mod tests {
     use super::*;
 
-    fn seen(way: usize, calls: u64) -> Seen {
+    /// As the runtime calls it, with a copy.
+    fn decide(seen: &[Seen], others: u32) -> Decision {
+        super::decide(&mut seen.to_vec(), others)
+    }
+
+    fn seen(way: u8, calls: u32) -> Seen {
         Seen { way, calls, placed: false, reachable: true }
     }
 
-    fn promoted(decision: Decision) -> std::vec::Vec<usize> {
+    fn promoted(decision: Decision) -> std::vec::Vec<u8> {
         match decision {
             Decision::Promote { ways, count } => ways[..count].to_vec(),
             other => panic!("{other:?}"),
@@ -274,7 +282,7 @@ mod tests {
 
     #[test]
     fn too_many_targets_are_megamorphic() {
-        let many: std::vec::Vec<Seen> = (0..WAYS).map(|way| seen(way, 5)).collect();
+        let many: std::vec::Vec<Seen> = (0..WAYS as u8).map(|way| seen(way, 5)).collect();
         assert_eq!(decide(&many, 1000), Decision::Quiet { because: Refusal::None });
     }
 
@@ -287,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_crowd_of_equal_targets_is_not_compared_with() {
-        let crowd = |calls| -> std::vec::Vec<Seen> { (0..WAYS).map(|way| seen(way, calls)).collect() };
+        let crowd = |calls| -> std::vec::Vec<Seen> { (0..WAYS as u8).map(|way| seen(way, calls)).collect() };
         assert_eq!(promoted(decide(&crowd(10), 0)).len(), WAYS);
         // As many again found no way free.
         assert_eq!(decide(&crowd(10), 160), Decision::Quiet { because: Refusal::None });

@@ -147,15 +147,15 @@ impl Record {
     }
 
     /// Takes the counts: adds them to the totals, arms the record with the same limit, and returns them.
-    pub fn harvest(&self) -> [u64; WAYS + 1] {
+    pub fn harvest(&self) -> [u32; WAYS + 1] {
         let limit = self.limit.load(Ordering::Relaxed);
         let mut calls = [0; WAYS + 1];
         for (way, count) in self.counts.iter().enumerate() {
-            let counted = count.swap(-limit, Ordering::Relaxed).saturating_add(limit).max(0) as u64;
+            let counted = count.swap(-limit, Ordering::Relaxed).saturating_add(limit).max(0) as u32;
             calls[way] = counted;
-            self.totals[way].fetch_add(counted, Ordering::Relaxed);
+            self.totals[way].fetch_add(counted.into(), Ordering::Relaxed);
         }
-        let sum: u64 = calls.iter().sum();
+        let sum = calls.iter().map(|&calls| u64::from(calls)).sum();
         let kind = if self.state() == State::Learning { &self.learned_calls } else { &self.misses };
         kind.fetch_add(sum, Ordering::Relaxed);
         calls

@@ -1,6 +1,7 @@
 //! One runtime: the image it governs, the records of its sites, and what happens when a site's slow path has
 //! something to say.
 
+use crate::control;
 use crate::layout::{Cell, GATE_QUIET, NEVER};
 use crate::memory::Arena;
 use crate::options::Mode;
@@ -13,7 +14,7 @@ use crate::record::Record;
 use crate::site::{Image, Index, Site};
 use core::cell::UnsafeCell;
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// The state of one runtime.
 pub struct Runtime {
@@ -23,6 +24,10 @@ pub struct Runtime {
     /// Set once `image` is.
     open: AtomicBool,
     mode: AtomicU8,
+    /// What there is to say at the end of the program has been said.
+    ended: AtomicBool,
+    /// The process that this runtime may look for others in.
+    home: AtomicU32,
     /// The newest record; each names the one before it.
     records: AtomicPtr<Record>,
     /// The record whose site is being patched. Survives a fork.
@@ -31,6 +36,15 @@ pub struct Runtime {
     written: AtomicU64,
     failures: AtomicU64,
     relearns: AtomicU64,
+}
+
+/// A site, and the targets that it is known to have: the hottest first, 0 behind the last.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// The site.
+    pub site: Site,
+    /// Addresses.
+    pub targets: [u64; WAYS],
 }
 
 /// What only the holder of the lock touches.
@@ -64,6 +78,8 @@ impl Runtime {
             image: UnsafeCell::new(None),
             open: AtomicBool::new(false),
             mode: AtomicU8::new(0),
+            ended: AtomicBool::new(false),
+            home: AtomicU32::new(0),
             records: AtomicPtr::new(core::ptr::null_mut()),
             patching: AtomicPtr::new(core::ptr::null_mut()),
             patches: AtomicU64::new(0),
@@ -78,6 +94,7 @@ impl Runtime {
     pub fn open(&self, image: Option<Image>, mode: Mode) -> bool {
         // Without a table nothing can be patched, and nothing need be counted.
         self.store_mode(if image.is_some() { mode } else { Mode::Off });
+        self.settle();
         // SAFETY: nobody reads the image before `open` is set, and this is the only call.
         unsafe { *self.image.get() = image };
         let prepared = self.lock.prepare();
@@ -98,11 +115,27 @@ impl Runtime {
 
     /// The mode that the runtime is in.
     pub fn mode(&self) -> Mode {
-        match self.mode.load(Ordering::Relaxed) {
-            0 => Mode::On,
-            1 => Mode::Off,
-            _ => Mode::Count,
-        }
+        Mode::from_number(self.mode.load(Ordering::Relaxed))
+    }
+
+    /// This process is the runtime's home.
+    pub fn settle(&self) {
+        self.home.store(System::process_id(), Ordering::Relaxed);
+    }
+
+    /// Whether this process is where the runtime was opened or has settled since.
+    pub fn is_at_home(&self) -> bool {
+        self.home.load(Ordering::Relaxed) == System::process_id()
+    }
+
+    /// Whether [`Runtime::set_ended`] was called.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    /// The program ends, and what there is to say has been said.
+    pub fn set_ended(&self) {
+        self.ended.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn store_mode(&self, mode: Mode) {
@@ -147,15 +180,20 @@ impl Runtime {
         if cell.gate.load(Ordering::Relaxed) != 0 {
             return;
         }
-        if self.mode() == Mode::Off {
+        if matches!(self.mode(), Mode::Off | Mode::Freeze) {
             cell.gate.store(GATE_QUIET, Ordering::Relaxed);
             return;
         }
-        let Some(record) = guarded.arena().take::<Record>() else {
+        self.add_record(guarded.arena(), cell);
+    }
+
+    /// Makes the record of a site that has none. The caller holds the lock.
+    fn add_record(&self, arena: &mut Arena, cell: &Cell) -> Option<&Record> {
+        let Some(record) = arena.take::<Record>() else {
             // Asking the system again at every call would cost more than the retpoline.
             cell.gate.store(GATE_QUIET, Ordering::Relaxed);
             self.failures.fetch_add(1, Ordering::Relaxed);
-            return;
+            return None;
         };
         // SAFETY: fresh zeroed memory, a valid record that nobody else knows.
         let record = unsafe { record.as_ref() };
@@ -167,6 +205,7 @@ impl Runtime {
         self.records.store(pointer, Ordering::Release);
         // Release: the slow path follows the pointer, and the load depends on it.
         cell.gate.store(pointer as usize, Ordering::Release);
+        Some(record)
     }
 
     /// Decides on a site, one of whose counts has reached its limit, or whose rest is over.
@@ -182,7 +221,12 @@ impl Runtime {
         }
         let calls = record.harvest();
         if let (Some(mut guarded), Some(image)) = (guarded, self.image()) {
-            self.decide(guarded.get(), image, record, calls);
+            if self.mode() == Mode::Freeze {
+                record.rest.store(FOR_EVER, Ordering::Relaxed);
+                record.cell().gate.fetch_or(GATE_QUIET, Ordering::Relaxed);
+                return;
+            }
+            self.decide(guarded.get(), image, record, &calls);
         }
     }
 
@@ -195,29 +239,32 @@ impl Runtime {
         }
     }
 
-    fn decide(&self, guarded: &mut Guarded, image: &Image, record: &Record, calls: [u64; WAYS + 1]) {
+    // Neither this nor what it calls is inlined: each one's locals are gone when the next one runs. The stack may be
+    // small.
+    #[inline(never)]
+    fn decide(&self, guarded: &mut Guarded, image: &Image, record: &Record, calls: &[u32; WAYS + 1]) {
         if self.mode() == Mode::Count || record.state() == State::Off || record.silent.load(Ordering::Relaxed)
         {
             return;
         }
         let placed = record.placed.load(Ordering::Relaxed);
-        let mut seen = [None; WAYS];
+        let mut seen = [Seen { way: 0, calls: 0, placed: true, reachable: false }; WAYS];
+        let mut known = 0;
         for (way, place) in seen.iter_mut().enumerate() {
             let target = record.targets[way].load(Ordering::Relaxed);
-            if target != 0 {
-                *place = Some(Seen {
-                    way,
-                    calls: calls[way],
-                    placed: placed & 1 << way != 0,
-                    reachable: patch::reaches(image, target) && System::is_lasting(target),
-                });
+            // Ways fill up from the first; a way that another thread has just claimed waits for the next time.
+            if target == 0 {
+                break;
             }
+            known = way + 1;
+            *place = Seen {
+                way: way as u8,
+                calls: calls[way],
+                placed: placed & 1 << way != 0,
+                reachable: patch::reaches(image, target) && System::is_lasting(target),
+            };
         }
-        // Ways fill up from the first; a way that another thread has just claimed waits for the next time.
-        let known = seen.iter().position(Option::is_none).unwrap_or(WAYS);
-        let seen: [Seen; WAYS] =
-            seen.map(|target| target.unwrap_or(Seen { way: 0, calls: 0, placed: true, reachable: false }));
-        match policy::decide(&seen[..known], calls[WAYS]) {
+        match policy::decide(&mut seen[..known], calls[WAYS]) {
             Decision::Wait => {}
             Decision::Promote { ways, count } => {
                 let mut pace = record.pace();
@@ -244,8 +291,56 @@ impl Runtime {
         }
     }
 
-    fn promote(&self, guarded: &mut Guarded, image: &Image, record: &Record, ways: &[usize]) {
-        for &way in ways {
+    /// Gives sites that have not run yet the targets that they are known to have. Returns how many sites were
+    /// promoted.
+    pub fn begin_with(&self, known: impl Iterator<Item = Known>) -> usize {
+        let (Some(mut locked), Some(image)) = (self.lock(), self.image()) else { return 0 };
+        let guarded = locked.get();
+        let Ok(mut writer) = System::open_code() else { return 0 };
+        // All inline branches are written before the cores are synchronised, once.
+        for known in known {
+            let cell = known.site.cell_in(image);
+            let Some(cell) = cell.filter(|cell| cell.gate.load(Ordering::Relaxed) == 0) else { continue };
+            let Some(record) = self.add_record(&mut guarded.arena, cell) else { break };
+            for (place, target) in record.targets.iter().zip(known.targets) {
+                place.store(target, Ordering::Relaxed);
+            }
+            self.patching.store(core::ptr::from_ref(record).cast_mut(), Ordering::Relaxed);
+            let copies = guarded.index.copies(image, core::ptr::from_ref(cell) as usize);
+            // SAFETY: the lock is held. Nothing was written for this cell, which had no record; what is written
+            // now is remembered, and a failure but for the reach is final.
+            let result = copies.and_then(|copies| unsafe {
+                patch::write_inline(&mut writer, image, copies, cell, known.targets[0])
+            });
+            match result {
+                Ok(()) => record.inline.store(known.targets[0], Ordering::Relaxed),
+                Err(refusal) => self.silence(record, refusal),
+            }
+        }
+        drop(writer);
+        let synced = System::sync_cores();
+        let mut promoted = 0;
+        for record in self.records().filter(|record| record.inline.load(Ordering::Relaxed) != 0) {
+            self.patching.store(core::ptr::from_ref(record).cast_mut(), Ordering::Relaxed);
+            match synced {
+                Ok(()) => {
+                    let known =
+                        record.targets.iter().take_while(|target| target.load(Ordering::Relaxed) != 0);
+                    let ways: [u8; WAYS] = core::array::from_fn(|way| way as u8);
+                    self.promote(guarded, image, record, &ways[..known.count()]);
+                    self.written.fetch_add(1, Ordering::Relaxed);
+                    promoted += 1;
+                }
+                Err(refusal) => self.silence(record, refusal),
+            }
+        }
+        self.patching.store(core::ptr::null_mut(), Ordering::Relaxed);
+        promoted
+    }
+
+    #[inline(never)]
+    fn promote(&self, guarded: &mut Guarded, image: &Image, record: &Record, ways: &[u8]) {
+        for way in ways.iter().map(|&way| usize::from(way)) {
             // Read once: the slow path may write it meanwhile.
             let target = record.targets[way].load(Ordering::Relaxed);
             match self.place(guarded, image, record, target) {
@@ -282,8 +377,8 @@ impl Runtime {
         let inline = record.inline.load(Ordering::Relaxed);
         let Guarded { index, arena, bodies } = guarded;
         if inline == target && inline != 0 {
-            // Release: pairs with the load of the site's compare. The branch was written for this target.
-            cell.hot.store(target, Ordering::Release);
+            // The branch was written for this target.
+            patch::reopen(record);
             record.inline_open.store(true, Ordering::Relaxed);
             record.inline_stale.store(false, Ordering::Relaxed);
             return Ok(false);
@@ -295,9 +390,9 @@ impl Runtime {
             return unsafe { patch::extend(image, &site, record, target, arena, bodies) };
         }
         debug_assert_eq!(cell.hot.load(Ordering::Relaxed), NEVER);
-        // SAFETY: the lock is held; a call that succeeds is remembered in `inline`, and one that fails for any
-        // reason but the reach, which writes nothing, is the last one: the refusal is final.
-        unsafe { patch::promote(image, copies, cell, target)? };
+        // SAFETY: the lock is held; a call that succeeds is remembered in `inline`, and one that fails after it
+        // has written anything is the last one: the refusal is final.
+        unsafe { patch::promote(image, &mut copies, cell, target)? };
         record.inline.store(target, Ordering::Relaxed);
         record.inline_open.store(true, Ordering::Relaxed);
         Ok(true)
@@ -315,24 +410,27 @@ impl Runtime {
     }
 
     /// Closes the branches of every site that has one into `code`, which is about to go: a stale branch is never
-    /// taken, but may be run speculatively. Returns how many sites they were; `now` is a number that rises with every
-    /// call.
-    pub fn forget_code(&self, code: &Range<u64>, now: u64) -> usize {
-        let Some(_guard) = self.lock() else { return 0 };
+    /// taken, but may be run speculatively. Returns how many sites they were, or `None` when another thread is
+    /// patching. `now` is a number that rises with every call where branches are recycled, else 0.
+    pub fn forget_code(&self, code: &Range<u64>, now: u64) -> Option<usize> {
+        let _guard = self.lock()?;
         let mut sites = 0;
         // SAFETY: the lock is held.
         for record in self.records().filter(|record| unsafe { patch::mark_stale(record, code) }) {
             record.stale_since.store(now, Ordering::Relaxed);
             sites += 1;
-            if record.state() == State::Off || record.refusal().is_final() {
+            let is_off = record.state() == State::Off;
+            if record.refusal().is_final() {
                 // SAFETY: likewise.
                 unsafe { patch::close(record) };
-                record.resume.store(State::Learning as u8, Ordering::Relaxed);
-            } else {
-                self.relearn(record);
+                continue;
+            }
+            self.relearn(record);
+            if is_off {
+                control::close(record);
             }
         }
-        sites
+        Some(sites)
     }
 
     /// Makes the branches that were closed by [`Runtime::forget_code`], up to the call with `closed`, free for other
@@ -351,8 +449,13 @@ impl Runtime {
             let cell = core::ptr::from_ref(record.cell()) as usize;
             let copies = guarded.get().index.copies(image, cell);
             // SAFETY: the lock is held; the caller's promise.
-            if copies.and_then(|copies| unsafe { patch::recycle(image, copies, record) }).is_err() {
-                self.failures.fetch_add(1, Ordering::Relaxed);
+            let result = copies.and_then(|copies| unsafe { patch::recycle(image, copies, record) });
+            if let Err(refusal) = result {
+                // Half of a branch may have been written: it must never be opened again.
+                // SAFETY: the lock is held.
+                unsafe { patch::close(record) };
+                record.placed.store(0, Ordering::Relaxed);
+                self.silence(record, refusal);
             }
         }
     }
@@ -383,9 +486,14 @@ impl Runtime {
         record.cell().gate.fetch_or(GATE_QUIET, Ordering::Relaxed);
     }
 
-    /// Whether the lock exists.
+    /// In a forked child: its memory is a copy.
+    pub fn claim(&self) {
+        self.lock.claim();
+    }
+
+    /// Whether this process can ever patch.
     pub fn can_lock(&self) -> bool {
-        self.open.load(Ordering::Acquire) && self.lock.is_prepared()
+        self.open.load(Ordering::Acquire) && self.lock.is_ours()
     }
 
     /// Keeps everybody else from patching.
@@ -403,7 +511,9 @@ impl Runtime {
 
     /// After a fork that caught another thread at work: what it did is forgotten rather than continued. The caller
     /// holds the lock.
+    #[inline(never)]
     fn recover(&self) {
+        System::abandon_code();
         // SAFETY: the lock is held. The old value is not dropped: it may be half done.
         unsafe { core::ptr::write(self.guarded.get(), Guarded::after_fork()) };
         let record = self.patching.swap(core::ptr::null_mut(), Ordering::Relaxed);
@@ -442,3 +552,6 @@ pub fn site_of(image: &Image, record: &Record) -> Option<Site> {
     let cell = record.cell.load(Ordering::Relaxed) as usize;
     image.sites().find(|site| site.cell() == cell)
 }
+
+#[cfg(test)]
+mod tests;

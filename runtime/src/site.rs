@@ -43,6 +43,12 @@ impl Site {
         resolve(&self.entry.cell)
     }
 
+    /// The cell, if the table and the code of `image` agree on the site.
+    pub fn cell_in(&self, image: &Image) -> Option<&'static Cell> {
+        // SAFETY: `check` found the cell in the image's data, aligned.
+        image.check(self).ok().map(|()| unsafe { &*(self.cell() as *const Cell) })
+    }
+
     /// Address of `stub.cold`.
     pub fn stub_cold(&self) -> usize {
         resolve(&self.entry.stub)
@@ -103,13 +109,12 @@ impl Image {
             return Err(Refusal::Version);
         }
         let (compare, cell, cold) = (site.compare(), site.cell(), site.stub_cold());
-        let in_text = |address: usize, length: usize| {
-            self.text.contains(&address)
-                && address.checked_add(length).is_some_and(|end| end <= self.text.end)
+        let holds = |range: &Range<usize>, address: usize, length: usize| {
+            range.contains(&address) && address.checked_add(length).is_some_and(|end| end <= range.end)
         };
-        if !in_text(compare, COMPARE_OPCODE.len() + 4)
-            || !in_text(cold, crate::layout::STUB_SIZE)
-            || !self.data.contains(&cell)
+        if !holds(&self.text, compare, COMPARE_OPCODE.len() + 4)
+            || !holds(&self.text, cold, crate::layout::STUB_SIZE)
+            || !holds(&self.data, cell, size_of::<Cell>())
             || cell % align_of::<Cell>() != 0
         {
             return Err(Refusal::Table);
@@ -180,8 +185,8 @@ impl Image {
         }
         // Behind the last page there may be nothing, so the next page is only read if the instruction
         // reaches into it.
-        let to_page_end = (PAGE - at % PAGE).min(MAX_LENGTH);
-        for length in [to_page_end, MAX_LENGTH.min(self.text.end - at)] {
+        let room = MAX_LENGTH.min(self.text.end - at);
+        for length in [room.min(PAGE - at % PAGE), room] {
             // SAFETY: within the image's code; see above for the page behind.
             let code = unsafe { core::slice::from_raw_parts(at as *const u8, length) };
             if let Some(instruction) = decode::decode(code) {
@@ -193,7 +198,8 @@ impl Image {
 }
 
 /// Rows up to which a table is searched from end to end: a few microseconds, as long as patching takes.
-const SEARCHED_ROWS: usize = 4096;
+/// A fuzzer's tables are small.
+const SEARCHED_ROWS: usize = if cfg!(fuzzing) { 8 } else { 4096 };
 
 /// Finds the rows of a cell. Large tables get an index when the first site is decided.
 #[derive(Default)]
@@ -211,6 +217,8 @@ impl Index {
     ///
     /// # Errors
     /// [`Refusal::Memory`] when the index cannot be built.
+    // Inlined: another copy of the iterator would be much for a small stack.
+    #[inline(always)]
     pub fn copies<'a>(
         &'a mut self,
         image: &'a Image,
@@ -239,4 +247,47 @@ fn hash(cell: usize) -> u64 {
     let mixed = (cell as u64 >> 4).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     // The table looks at both ends of the hash.
     mixed ^ mixed >> 32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::synthetic::Synthetic;
+
+    const SITES: [(Form, usize); 2] = [(Form::Inline, 2), (Form::Stub, 1)];
+
+    #[test]
+    fn what_was_emitted_is_accepted_and_every_copy_found() {
+        let image = Synthetic::new(&SITES, 1).image;
+        let mut index = Index::new();
+        for (site, copies) in image.sites().zip([2, 2, 1]) {
+            assert_eq!(image.check(&site), Ok(()));
+            assert!(image.hot_branch(&site, site.emitted_hot_target()).is_ok());
+            assert_eq!(index.copies(&image, site.cell()).unwrap().count(), copies);
+        }
+    }
+
+    #[test]
+    fn a_cell_that_is_not_all_in_the_data_is_refused() {
+        let whole = Synthetic::new(&SITES, 1).image;
+        for site in whole.sites() {
+            for (rest, expected) in [(size_of::<Cell>(), Ok(())), (CELL_GATE, Err(Refusal::Table))] {
+                let image = Image { data: whole.data.start..site.cell() + rest, ..whole.clone() };
+                assert_eq!(image.check(&site), expected, "{rest}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_branch_that_is_not_all_in_the_text_is_not_found() {
+        let whole = Synthetic::new(&SITES, 1).image;
+        for site in whole.sites() {
+            let expected = site.emitted_hot_target();
+            let branch = whole.hot_branch(&site, expected).unwrap();
+            for length in 0..5 {
+                let image = Image { text: whole.text.start..branch + length, ..whole.clone() };
+                assert_eq!(image.hot_branch(&site, expected), Err(Refusal::NoHotBranch), "{length}");
+            }
+        }
+    }
 }

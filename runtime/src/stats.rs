@@ -1,12 +1,12 @@
 //! Statistics, as JSON. The format is part of the interface: fields are added, never changed.
 
-use crate::layout::Form;
+use crate::layout::{self, Form};
 use crate::options::Mode;
 use crate::policy::{State, WAYS};
 use crate::port::{Port, Symbols, System};
 use crate::record::Record;
 use crate::runtime::{self, Runtime};
-use crate::site::Image;
+use crate::site::{Image, Site};
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
 use core::sync::atomic::Ordering;
@@ -46,21 +46,12 @@ impl Out {
     }
 
     /// Writes a number.
-    pub fn number(&mut self, mut number: u64) -> &mut Self {
-        let mut digits = [0u8; 20];
-        let mut at = digits.len();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (number % 10) as u8;
-            number /= 10;
-            if number == 0 {
-                return self.bytes(&digits[at..]);
-            }
-        }
+    pub fn number(&mut self, number: u64) -> &mut Self {
+        self.bytes(decimal(number, &mut [0; 20]))
     }
 
-    /// Writes the hexadecimal digits of a number.
-    pub fn hexadecimal(&mut self, number: u64) -> &mut Self {
+    /// Writes a number with the digits 0 to f.
+    pub fn hex(&mut self, number: u64) -> &mut Self {
         let digits = (64 - number.leading_zeros()).div_ceil(4).max(1);
         for digit in (0..digits).rev() {
             self.bytes(&[b"0123456789abcdef"[(number >> (digit * 4) & 15) as usize]]);
@@ -70,7 +61,7 @@ impl Out {
 
     /// Writes an address as a JSON string, `"0x…"`.
     pub fn address(&mut self, address: u64) -> &mut Self {
-        self.text("\"0x").hexadecimal(address).text("\"")
+        self.text("\"0x").hex(address).text("\"")
     }
 
     /// Writes a JSON string, or `null`.
@@ -97,7 +88,8 @@ impl Out {
         self.text("\"")
     }
 
-    fn written(&self) -> &[u8] {
+    /// What has not been flushed yet.
+    pub fn written(&self) -> &[u8] {
         // SAFETY: `bytes` has written what comes before `used`.
         unsafe { core::slice::from_raw_parts(self.buffer.as_ptr().cast(), self.used) }
     }
@@ -116,6 +108,19 @@ impl Out {
     pub fn finish(&mut self) -> Result<(), i32> {
         self.flush();
         if self.error == 0 { Ok(()) } else { Err(self.error) }
+    }
+}
+
+/// The digits of a number.
+pub fn decimal(mut number: u64, room: &mut [u8; 20]) -> &[u8] {
+    let mut at = room.len();
+    loop {
+        at -= 1;
+        room[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &room[at..];
+        }
     }
 }
 
@@ -178,49 +183,85 @@ fn learned_and_missed(record: &Record) -> (u64, u64) {
     if record.state() == State::Learning { (learned + pending, missed) } else { (learned, missed + pending) }
 }
 
-/// Writes the statistics of images that share one mode.
-pub fn report<'a>(images: impl Iterator<Item = (&'a Runtime, &'a Image)> + Clone, out: &mut Out) {
-    let records = || images.clone().flat_map(|(runtime, _)| runtime.records());
-    let count = |state: State| records().filter(|record| record.state() == state).count() as u64;
-    let (mut learned, mut missed) = (0, 0);
-    for record in records() {
-        let (l, m) = learned_and_missed(record);
-        (learned, missed) = (learned + l, missed + m);
-    }
-    let [mut patches, mut written, mut failures, mut relearns] = [0; 4];
-    for (runtime, _) in images.clone() {
-        let [p, w, f, r] = runtime.totals();
-        (patches, written, failures, relearns) = (patches + p, written + w, failures + f, relearns + r);
-    }
-    let mode = images.clone().next().map_or(Mode::Off, |(runtime, _)| runtime.mode());
-    let field = |out: &mut Out, name: &str, value: u64| {
-        out.text(",\"").text(name).text("\":").number(value);
-    };
-    out.text("{\"version\":").number(VERSION).text(",\"pid\":").number(System::process_id().into());
-    out.text(",\"mode\":\"").text(mode.name()).text("\",\"totals\":{\"sites\":");
-    out.number(images.clone().map(|(_, image)| image.entries.len() as u64).sum());
-    field(out, "executed", records().count() as u64);
-    field(out, "monomorphic", count(State::Monomorphic));
-    field(out, "polymorphic", count(State::Polymorphic));
-    field(out, "megamorphic", count(State::Megamorphic));
-    field(out, "learning", count(State::Learning));
-    field(out, "off", count(State::Off));
-    field(out, "patches", patches);
-    field(out, "written", written);
-    field(out, "relearns", relearns);
-    field(out, "learned_calls", learned);
-    field(out, "misses", missed);
-    field(out, "failures", failures);
-    out.text("},\"sites\":[");
-    let mut first = true;
-    for (runtime, image) in images {
-        let mut symbols = Symbols::of(image);
+/// Sums over the sites of one or several images, in the order of the report.
+#[derive(Debug, Default)]
+pub struct Totals([u64; TOTALS.len()]);
+
+const TOTALS: [&str; 13] = [
+    "sites",
+    "executed",
+    "monomorphic",
+    "polymorphic",
+    "megamorphic",
+    "learning",
+    "off",
+    "patches",
+    "written",
+    "relearns",
+    "learned_calls",
+    "misses",
+    "failures",
+];
+
+impl Totals {
+    /// Adds what `runtime` has counted.
+    pub fn add(&mut self, runtime: &Runtime, image: &Image) {
+        let count = |state: State| runtime.records().filter(|record| record.state() == state).count() as u64;
+        let (mut learned, mut missed) = (0, 0);
         for record in runtime.records() {
-            out.text(if first { "\n" } else { ",\n" });
-            first = false;
-            one_site(image, &mut symbols, record, out);
+            let (l, m) = learned_and_missed(record);
+            (learned, missed) = (learned + l, missed + m);
         }
+        let values = [
+            image.entries.len() as u64,
+            runtime.records().count() as u64,
+            count(State::Monomorphic),
+            count(State::Polymorphic),
+            count(State::Megamorphic),
+            count(State::Learning),
+            count(State::Off),
+            runtime.patches(),
+            runtime.written(),
+            runtime.relearns(),
+            learned,
+            missed,
+            runtime.failures(),
+        ];
+        self.0.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
     }
+}
+
+/// Writes the report of runtimes that share one mode.
+pub fn report<'a>(images: impl Iterator<Item = (&'a Runtime, &'a Image)> + Clone, out: &mut Out) {
+    let mut totals = Totals::default();
+    images.clone().for_each(|(runtime, image)| totals.add(runtime, image));
+    begin(images.clone().next().map_or(Mode::Off, |(runtime, _)| runtime.mode()), &totals, out);
+    let mut first = true;
+    images.for_each(|(runtime, image)| sites(runtime, image, &mut first, out));
+    end(out);
+}
+
+/// Begins a report.
+pub fn begin(mode: Mode, totals: &Totals, out: &mut Out) {
+    out.text("{\"version\":").number(VERSION).text(",\"pid\":").number(System::process_id().into());
+    out.text(",\"mode\":\"").text(mode.name()).text("\",\"totals\":{");
+    for (index, (name, &value)) in TOTALS.iter().zip(&totals.0).enumerate() {
+        out.text(if index == 0 { "\"" } else { ",\"" }).text(name).text("\":").number(value);
+    }
+    out.text("},\"sites\":[");
+}
+
+/// Writes the sites of one runtime. `first` is true until a site of any has been written.
+pub fn sites(runtime: &Runtime, image: &Image, first: &mut bool, out: &mut Out) {
+    let mut symbols = Symbols::of(image);
+    for record in runtime.records() {
+        out.text(if core::mem::take(first) { "\n" } else { ",\n" });
+        one_site(image, &mut symbols, record, out);
+    }
+}
+
+/// Ends a report.
+pub fn end(out: &mut Out) {
     out.text("\n]}\n");
 }
 
@@ -233,7 +274,7 @@ pub fn list(image: &Image, out: &mut Out) {
         // SAFETY: checked next: the cell lies in the image's data.
         let record = image.check(&site).ok().and_then(|()| unsafe { Record::of_cell(site.cell()) });
         let state = record.map_or("idle", |record| record.state().name());
-        out.text("0x").hexadecimal(address as u64).text(" ").text(state).text(" ");
+        out.text("0x").hex(address as u64).text(" ").text(state).text(" ");
         out.bytes(symbols.object().unwrap_or(b"?")).text(" ");
         out.bytes(symbols.function(address).unwrap_or(b"?"));
         let placed = record.map_or(0, |record| record.placed.load(Ordering::Relaxed));
@@ -253,10 +294,7 @@ fn one_site(image: &Image, symbols: &mut Symbols, record: &Record, out: &mut Out
     out.text("{\"address\":").address(address as u64);
     out.text(",\"offset\":").address(address.saturating_sub(image.base) as u64);
     out.text(",\"object\":").string(symbols.object());
-    let function = symbols.function(address);
-    // The compare of the stub form lies in the stubs, whose symbol ends with this suffix.
-    let stubs = crate::layout::STUB_SYMBOL_SUFFIX.as_bytes();
-    let function = function.map(|name| name.strip_suffix(stubs).unwrap_or(name));
+    let function = site.and_then(|site| caller(symbols, &site));
     out.text(",\"function\":").string(function);
     out.text(",\"file\":").string(site.and_then(|site| image.file(&site)).map(CStr::to_bytes));
     out.text(",\"line\":").number(site.map_or(0, |site| site.line()).into());
@@ -286,6 +324,11 @@ fn one_site(image: &Image, symbols: &mut Symbols, record: &Record, out: &mut Out
     out.text(",\"failure\":").string((!refusal.is_empty()).then_some(refusal.as_bytes())).text("}");
 }
 
+/// Name of the function that `site` was compiled in.
+fn caller<'a>(symbols: &'a mut Symbols, site: &Site) -> Option<&'a [u8]> {
+    symbols.function(site.compare()).map(layout::function_of)
+}
+
 /// Says which sites were refused, and why.
 pub fn explain(runtime: &Runtime, image: &Image, out: &mut Out) {
     let mut symbols = Symbols::of(image);
@@ -295,7 +338,7 @@ pub fn explain(runtime: &Runtime, image: &Image, out: &mut Out) {
             continue;
         }
         let site = runtime::site_of(image, record);
-        out.text("relpoline: ").bytes(site.and_then(|site| symbols.function(site.compare())).unwrap_or(b"?"));
+        out.text("relpoline: ").bytes(site.and_then(|site| caller(&mut symbols, &site)).unwrap_or(b"?"));
         if let Some(file) = site.and_then(|site| image.file(&site)) {
             out.text(" (")
                 .bytes(file.to_bytes())

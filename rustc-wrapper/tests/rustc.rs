@@ -154,6 +154,46 @@ fn package() -> Files {
     ])
 }
 
+/// A program that speaks to the runtime through the crate for that.
+#[test]
+fn programs_speak_to_the_runtime() {
+    let control = concat!(env!("CARGO_MANIFEST_DIR"), "/../runtime/control");
+    let manifest = format!(
+        "[package]\nname = \"app\"\nedition = \"2024\"\n[dependencies]\nrelpoline-control.path = \"{control}\"\n[workspace]\n"
+    );
+    let program = r#"
+use relpoline_control::{Mode, relearn, set_function, set_mode, set_object, set_site, write_stats};
+#[inline(never)]
+fn call(functions: &[fn(u64) -> u64]) -> u64 {
+    (0..10_000usize).map(|i| functions[i & 1](i as u64)).sum()
+}
+fn main() {
+    let functions: [fn(u64) -> u64; 2] = std::hint::black_box([|x| x + 1, |x| x * 2]);
+    println!("{:?}", set_mode(Mode::Off));
+    println!("{}", call(&functions));
+    println!("{:?} {:?}", set_mode(Mode::On), relearn());
+    println!("{}", call(&functions));
+    println!("{:?} {:?}", set_site(1, false), set_object(c"nothing", false));
+    println!("{:?}", set_function(c"*", false).map(|sites| sites > 0));
+    println!("{:?}", set_mode(Mode::Freeze));
+    println!("{:?} {:?}", write_stats(c"stats.json"), write_stats(c"/nowhere/stats.json"));
+}
+"#;
+    let files = Files::new(&[("Cargo.toml", &manifest), ("src/main.rs", program)]);
+    let mut build = command(CARGO);
+    build.env("RUSTUP_TOOLCHAIN", "stable");
+    files.run_with(build, "relpoline build --offline").succeeds();
+    files.run_built("target/debug/app").prints(
+        "Ok(())\n75000000\nOk(()) Ok(())\n75000000\nOk(0) Ok(0)\nOk(true)\nOk(())\nOk(()) Err(System(2))\n",
+    );
+    assert!(fs::read_to_string(files.path("stats.json")).unwrap().contains(r#""mode":"freeze""#));
+    let mut plain = command("cargo");
+    plain.env("RUSTUP_TOOLCHAIN", "stable");
+    files.run_with(plain, "build --offline").succeeds();
+    let output = files.run_built("target/debug/app").succeeds().stdout;
+    assert!(output.starts_with("Err(NotBuilt)\n75000000\nErr(NotBuilt)"), "{output}");
+}
+
 fn compiled(files: &Files, command: Command, line: &str) -> usize {
     let outcome = files.run_with(command, line).succeeds();
     outcome.stderr.matches("Compiling").count()

@@ -140,3 +140,26 @@ pub fn compile(source: &str, arguments: &[&str], path: &Path) -> Result<()> {
     }
     Ok(())
 }
+
+/// The forms and optimisation levels that every attack runs at.
+pub const VARIANTS: [&[&str]; 4] =
+    [&["-O2"], &["-O0"], &["-O2", "--relpoline-form=stub"], &["-Os", "-no-pie"]];
+
+/// Runs a program of `programs/` in every variant. It must say `ok`, have this many patches, and none refused.
+///
+/// # Panics
+/// When it does not.
+pub fn attack(source: &str, arguments: &[&str], at_least_patches: u64) {
+    for variant in VARIANTS {
+        let program = Program::build(source, variant).unwrap();
+        let run = program.run(arguments).unwrap_or_else(|error| panic!("{source} {variant:?}: {error}"));
+        assert!(run.stdout().starts_with("ok"), "{source} {variant:?}: {}", run.stdout());
+        let patches = run.total("patches");
+        assert!(
+            patches >= at_least_patches,
+            "{source} {variant:?}: only {patches} patches: {}",
+            run.stats["totals"]
+        );
+        assert_eq!(run.total("failures"), 0, "{source} {variant:?}: {}", run.stats);
+    }
+}

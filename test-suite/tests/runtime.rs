@@ -1,25 +1,7 @@
 //! Programs that attack the runtime: a call to a wrong target makes them abort.
 
-use relpoline_tests::Program;
+use relpoline_tests::{Program, VARIANTS, attack};
 use std::process::Command;
-
-/// The forms and optimisation levels that every attack runs at.
-const VARIANTS: [&[&str]; 4] = [&["-O2"], &["-O0"], &["-O2", "--relpoline-form=stub"], &["-Os", "-no-pie"]];
-
-fn attack(source: &str, arguments: &[&str], at_least_patches: u64) {
-    for variant in VARIANTS {
-        let program = Program::build(source, variant).unwrap();
-        let run = program.run(arguments).unwrap_or_else(|error| panic!("{source} {variant:?}: {error}"));
-        assert!(run.stdout().starts_with("ok"), "{source} {variant:?}: {}", run.stdout());
-        let patches = run.total("patches");
-        assert!(
-            patches >= at_least_patches,
-            "{source} {variant:?}: only {patches} patches: {}",
-            run.stats["totals"]
-        );
-        assert_eq!(run.total("failures"), 0, "{source} {variant:?}: {}", run.stats);
-    }
-}
 
 #[test]
 fn threads_call_sites_while_they_are_patched() {
@@ -195,4 +177,46 @@ fn tail_calls_stay_tail_calls() {
         let run = Program::build("deep.c", &[level]).unwrap().run::<&str>(&[]).unwrap();
         assert_eq!(run.stdout(), "ok\n", "{level}");
     }
+}
+
+#[test]
+fn sites_are_turned_off_and_on_by_name() {
+    for variant in VARIANTS {
+        let program = Program::build("names.c", variant).unwrap();
+        let files = [1, 2, 3, 4, 5, 6].map(|step| program.dir().join(format!("step-{step}")));
+        let run = program.run(&files).unwrap();
+        assert_eq!(run.stdout(), "16\n256\n1\n0\n-1\n0\n", "{variant:?}");
+        let count = |step: usize, state: &str| {
+            let text = std::fs::read_to_string(&files[step - 1]).unwrap();
+            let stats: serde_json::Value = serde_json::from_str(&text).unwrap();
+            stats["totals"][state].as_u64().unwrap()
+        };
+        // Sites that were off before they ran have no record.
+        assert_eq!((count(1, "monomorphic"), count(1, "executed")), (240, 240), "{variant:?}");
+        assert_eq!((count(2, "monomorphic"), count(2, "off")), (0, 240), "{variant:?}");
+        assert_eq!((count(3, "monomorphic"), count(3, "off")), (1, 240), "{variant:?}");
+        // The mode of the process turns all sites on; nothing new is learned.
+        assert_eq!((count(4, "monomorphic"), count(4, "executed")), (241, 241), "{variant:?}");
+        assert_eq!((count(5, "patches"), count(4, "patches")), (241, 241), "{variant:?}");
+        assert_eq!((count(6, "monomorphic"), count(6, "executed")), (256, 256), "{variant:?}");
+    }
+}
+
+#[test]
+fn options_keep_functions_and_objects_on_retpolines() {
+    let program = Program::build("begin.c", &[]).unwrap();
+    let executed = |options: &str, errors: &str| {
+        let output = program.try_run(options, &["200"]).unwrap();
+        assert!(
+            output.status.success() && String::from_utf8_lossy(&output.stderr).contains(errors),
+            "{output:?}"
+        );
+        program.stats().unwrap()["totals"]["executed"].as_u64().unwrap()
+    };
+    assert_eq!(executed("never=site_0x1*,site_0x20", ""), 256 - 17);
+    assert_eq!(executed("never_object=other", ""), 256);
+    assert_eq!(executed("never_object=lib*,program", ""), 0);
+    let strip = std::process::Command::new("strip").arg(program.path()).status().unwrap();
+    assert!(strip.success());
+    assert_eq!(executed("never=site_0x1*", "never= has no effect"), 256);
 }

@@ -60,6 +60,11 @@ pub const KERNEL_CELL_SECTION: &str = ".data..read_mostly";
 /// Suffix of the symbol that names a function's block of stubs.
 pub const STUB_SYMBOL_SUFFIX: &str = ".relpoline";
 
+/// The function that the symbol at a site's compare belongs to: the compare of the stub form lies in the stubs.
+pub fn function_of(symbol: &[u8]) -> &[u8] {
+    symbol.strip_suffix(STUB_SYMBOL_SUFFIX.as_bytes()).unwrap_or(symbol)
+}
+
 /// Suffix of the symbol that names a function's cells.
 pub const CELL_SYMBOL_SUFFIX: &str = ".relpoline.cells";
 

@@ -11,8 +11,11 @@ pub mod user;
 
 #[cfg(target_os = "none")]
 use kernel as chosen;
-#[cfg(not(target_os = "none"))]
+#[cfg(all(not(test), not(target_os = "none")))]
 use user as chosen;
+
+#[cfg(test)]
+use crate::model as chosen;
 
 /// The port that this build is for.
 pub use chosen::System;
@@ -73,8 +76,11 @@ pub trait Port {
     /// Opens the code of this process for writing.
     ///
     /// # Errors
-    /// [`Refusal::Write`]
+    /// [`Refusal::Write`], or [`Refusal::Descriptors`]. Only one writer is open at a time.
     fn open_code() -> Result<Self::CodeWriter, Refusal>;
+
+    /// In a forked child: gives up the writer that another thread of the parent had open.
+    fn abandon_code();
 
     /// Returns when every core that runs this program has discarded what it fetched of its code before the
     /// call, and every core that does not will do so before it runs the program again.

@@ -7,12 +7,12 @@ mod scan;
 mod thunks;
 
 use crate::{
-    elf::{self, ElfError, Image},
+    elf::{self, ElfError, Image, Object},
     program, sites,
 };
 use anyhow::Result;
 use built::Built;
-use report::Report;
+pub use report::Report;
 use scan::Class;
 use std::{
     path::{Path, PathBuf},
@@ -64,9 +64,14 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 fn audit(path: &Path) -> Result<Report, ElfError> {
+    examine(path, &elf::load(path)?)
+}
+
+/// What is in the objects of one file.
+pub fn examine(path: &Path, objects: &[Object]) -> Result<Report, ElfError> {
     let mut report = Report::new(path);
-    for object in elf::load(path)? {
-        let image = Image::parse(&object)?;
+    for object in objects {
+        let image = Image::parse(object)?;
         let mut built = Built::read(&image)?;
         let sites = sites::read(&image)?;
         let mut findings = scan::scan(&image);

@@ -1,9 +1,9 @@
 //! `relpoline-clang` and `relpoline-clang++`: clang with the plugin, and with the runtime where it links.
 //! `relpoline-llvm-ar` and `relpoline-llvm-ranlib`: LLVM's own, for CMake.
 
-mod command_line;
+pub mod command_line;
 mod plan;
-mod response_file;
+pub mod response_file;
 
 pub use plan::{joined, lto_linker_flags, macro_definition};
 

@@ -30,9 +30,9 @@ fn expand_into(argument: &OsStr, depth: usize, arguments: &mut Vec<OsString>) {
     }
 }
 
-/// The rules of LLVM's `TokenizeGNUCommandLine`: white space separates, either quote joins, and a backslash
+/// The arguments in a file, by the rules of LLVM's `TokenizeGNUCommandLine`: white space separates, either quote joins, and a backslash
 /// takes the next character as it is, inside quotes too.
-fn tokenize(content: &[u8]) -> Vec<OsString> {
+pub fn tokenize(content: &[u8]) -> Vec<OsString> {
     let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
     let mut tokens = Vec::new();
     let mut token = Vec::new();

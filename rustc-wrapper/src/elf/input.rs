@@ -17,7 +17,12 @@ pub struct Object {
 
 /// The ELF file at `path`, or those in the archive at `path`.
 pub fn load(path: &Path) -> Result<Vec<Object>, ElfError> {
-    let bytes = read(path)?;
+    objects(path, read(path)?)
+}
+
+/// The ELF file that is `bytes`, or those in the archive that it is. It came from `path`: what a thin archive names
+/// is read from beside it.
+pub fn objects(path: &Path, bytes: Vec<u8>) -> Result<Vec<Object>, ElfError> {
     let name = path.display().to_string();
     if bytes.starts_with(b"!<arch>\n") || bytes.starts_with(b"!<thin>\n") {
         return members(path, &name, &bytes);

@@ -202,7 +202,7 @@ pub extern "C" fn relpoline_relearn() {
 pub extern "C" fn relpoline_code_goes(start: usize, end: usize) -> usize {
     let code = start as u64..end as u64;
     let now = CLOSINGS.fetch_add(1, Ordering::Relaxed) + 1;
-    governed().map(|(runtime, _)| runtime.forget_code(&code, now)).sum()
+    governed().filter_map(|(runtime, _)| runtime.forget_code(&code, now)).sum()
 }
 
 /// How often [`relpoline_code_goes`] has been called.

@@ -77,6 +77,8 @@ impl Port for System {
         Ok(TextPoke)
     }
 
+    fn abandon_code() {}
+
     fn sync_cores() -> Result<(), Refusal> {
         // SAFETY: the caller of the runtime holds `text_mutex`.
         unsafe { sys::relpoline_sys_sync() };
@@ -122,8 +124,11 @@ impl Lock {
         true
     }
 
+    /// Nobody forks a kernel.
+    pub fn claim(&self) {}
+
     /// Whether the lock can be taken at all.
-    pub fn is_prepared(&self) -> bool {
+    pub fn is_ours(&self) -> bool {
         true
     }
 

@@ -1,14 +1,22 @@
 //! The C interface, `include/relpoline.h`.
 
+use super::image::file_name;
+use super::members;
 use super::start::RUNTIME;
-use crate::options::Mode;
+use super::symbols::Symbols;
+use crate::options::{self, Mode};
+use crate::runtime::Runtime;
+use crate::site::Site;
 use core::arch::global_asm;
 use core::ffi::{CStr, c_char, c_int, c_void};
+use core::ops::ControlFlow;
 
-// Each shared object governs its own sites: its calls must not be bound to another object's functions.
+// Each shared object has its own copy of these functions, which does not go while the object is there.
 global_asm!(
     ".hidden relpoline_set_mode",
     ".hidden relpoline_set_site",
+    ".hidden relpoline_set_function",
+    ".hidden relpoline_set_object",
     ".hidden relpoline_relearn",
     ".hidden relpoline_write_stats"
 );
@@ -22,7 +30,7 @@ const YIELDS: usize = 100;
 const PAUSE: i64 = 100_000;
 
 /// Tries until `action` has a result, which it has not while another thread patches.
-fn until_free<T>(mut action: impl FnMut() -> Option<T>) -> Option<T> {
+pub(super) fn until_free<T>(mut action: impl FnMut() -> Option<T>) -> Option<T> {
     for attempt in 0..TRIES {
         let result = action();
         if result.is_some() {
@@ -37,25 +45,84 @@ fn until_free<T>(mut action: impl FnMut() -> Option<T>) -> Option<T> {
     None
 }
 
-/// `int relpoline_set_mode(int on)`: 0, or -1 when the mode could not be set now.
+/// Does something to every runtime of the process. Returns the sum of the results, or `None` when one of the runtimes
+/// was busy all the time.
+fn all(mut action: impl FnMut(&Runtime) -> Option<usize>) -> Option<usize> {
+    let mut sum = Some(0);
+    members::each(|runtime| {
+        let result = until_free(|| action(runtime));
+        sum = sum.and_then(|sum: usize| sum.checked_add(result?));
+        ControlFlow::Continue(())
+    });
+    sum
+}
+
+fn count_or_busy(sites: Option<usize>) -> c_int {
+    sites.and_then(|sites| sites.try_into().ok()).unwrap_or(-1)
+}
+
+/// `int relpoline_set_mode(int mode)`: 0, or -1 when the mode could not be set now.
 #[unsafe(no_mangle)]
-pub extern "C" fn relpoline_set_mode(on: c_int) -> c_int {
-    let mode = if on == 0 { Mode::Off } else { Mode::On };
-    if until_free(|| RUNTIME.set_mode(mode).then_some(())).is_some() { 0 } else { -1 }
+pub extern "C" fn relpoline_set_mode(mode: c_int) -> c_int {
+    let mode = match mode {
+        0 => Mode::Off,
+        2 => Mode::Freeze,
+        _ => Mode::On,
+    };
+    all(|runtime| runtime.set_mode(mode).then_some(0)).map_or(-1, |_| 0)
 }
 
 /// `int relpoline_set_site(const void *address, int on)`: the number of sites there, or -1 when it could not be set
 /// now.
 #[unsafe(no_mangle)]
 pub extern "C" fn relpoline_set_site(address: *const c_void, on: c_int) -> c_int {
-    let sites = until_free(|| RUNTIME.set_sites(on != 0, |site| site.compare() == address as usize));
-    sites.and_then(|sites| sites.try_into().ok()).unwrap_or(-1)
+    count_or_busy(all(|runtime| runtime.set_sites(on != 0, |site| site.compare() == address as usize)))
+}
+
+/// `int relpoline_set_function(const char *name, int on)`: the number of sites in functions of that name, or -1 when
+/// it could not be set now.
+///
+/// # Safety
+/// `name` is a C string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn relpoline_set_function(name: *const c_char, on: c_int) -> c_int {
+    // SAFETY: the caller's promise.
+    let pattern = unsafe { CStr::from_ptr(name) }.to_bytes();
+    count_or_busy(all(|runtime| {
+        let symbols = Symbols::of(runtime.image()?);
+        let named = |site: &Site| symbols.caller(site).is_some_and(|name| options::matches(pattern, name));
+        runtime.set_sites(on != 0, named)
+    }))
+}
+
+/// `int relpoline_set_object(const char *name, int on)`: the number of sites in executables and shared objects of that
+/// file name, or -1 when it could not be set now.
+///
+/// # Safety
+/// `name` is a C string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn relpoline_set_object(name: *const c_char, on: c_int) -> c_int {
+    // SAFETY: the caller's promise.
+    let pattern = unsafe { CStr::from_ptr(name) }.to_bytes();
+    count_or_busy(all(|runtime| {
+        let file = file_name(runtime.image()?.text.start);
+        if file.is_some_and(|file| options::matches(pattern, file.name())) {
+            runtime.set_sites(on != 0, |_| true)
+        } else {
+            Some(0)
+        }
+    }))
 }
 
 /// `int relpoline_relearn(void)`: 0, or -1 when nothing is learned here, or not now.
 #[unsafe(no_mangle)]
 pub extern "C" fn relpoline_relearn() -> c_int {
-    if until_free(|| RUNTIME.relearn_all()) == Some(true) { 0 } else { -1 }
+    let mut learns = false;
+    let done = all(|runtime| {
+        learns |= runtime.relearn_all()?;
+        Some(0)
+    });
+    if done.is_some() && learns { 0 } else { -1 }
 }
 
 /// `int relpoline_write_stats(const char *path)`: 0, or an `errno` number.
@@ -64,10 +131,9 @@ pub extern "C" fn relpoline_relearn() -> c_int {
 /// `path` is a C string.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn relpoline_write_stats(path: *const c_char) -> c_int {
-    let Some(image) = RUNTIME.image() else { return libc::ENOTSUP };
-    // SAFETY: the caller's promise.
-    match super::start::write_statistics(image, unsafe { CStr::from_ptr(path) }) {
-        Ok(()) => 0,
-        Err(error) => error,
+    if RUNTIME.image().is_none() {
+        return libc::ENOTSUP;
     }
+    // SAFETY: the caller's promise.
+    super::start::write_statistics(unsafe { CStr::from_ptr(path) }, true).map_or_else(|error| error, |()| 0)
 }

@@ -1,47 +1,84 @@
 //! What must not happen while the process forks: a child must not inherit the descriptor that code is written
 //! through, which would let it write the memory of its parent, whatever rights it gives up afterwards.
 //!
-//! So `fork` waits until nothing is being patched, as it does for locks of the C library. A process that forks by
-//! the bare system call does not wait; its child finds the lock wiped and what it guarded forgotten. Nor does it wait for the runtimes of shared
-//! objects: they may be unloaded while another thread forks, and the C library would call into nothing.
+//! So `fork` waits until nothing is being patched, as it does for locks of the C library: for a second at most, should
+//! the patcher have no processor. A process that forks by the bare system call does not wait. Nor does it wait for
+//! the runtimes of shared objects: they may be unloaded while another thread forks, and the C library would call into
+//! nothing. A child that was not waited for finds the lock wiped; what the lock guarded is forgotten, and the
+//! descriptor closed, when the child first takes it.
 
-use super::{Guard, start::RUNTIME, sys};
-use core::arch::global_asm;
+use super::{Guard, api::until_free, members, start::RUNTIME};
+use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
+use core::ops::ControlFlow;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// The lock, held from before the fork until after it.
-struct Held(UnsafeCell<Option<Guard<'static>>>);
+/// The lock, held from before the fork until after it, and the thread that holds it.
+struct Held {
+    guard: UnsafeCell<Option<Guard<'static>>>,
+    thread: AtomicUsize,
+}
 
-// SAFETY: only the thread that forks touches it, between `prepare` and `parent` or `child`, while it holds the
-// lock.
+// SAFETY: `guard` is only touched by `thread`, which holds the lock between `prepare` and `parent` or `child`.
 unsafe impl Sync for Held {}
 
-static HELD: Held = Held(UnsafeCell::new(None));
+static HELD: Held = Held { guard: UnsafeCell::new(None), thread: AtomicUsize::new(0) };
+
+impl Held {
+    fn put(&self, guard: Guard<'static>) {
+        // SAFETY: this thread holds the lock.
+        unsafe { *self.guard.get() = Some(guard) };
+        self.thread.store(this_thread(), Ordering::Relaxed);
+    }
+
+    /// The guard that this thread put here before it forked, if it did.
+    fn take(&self) -> Option<Guard<'static>> {
+        if self.thread.load(Ordering::Relaxed) != this_thread() {
+            return None;
+        }
+        self.thread.store(0, Ordering::Relaxed);
+        // SAFETY: this thread, or the one that it is the copy of, holds the lock.
+        unsafe { (*self.guard.get()).take() }
+    }
+}
+
+/// What tells threads apart and stays the same in a child: the address of the thread's control block.
+fn this_thread() -> usize {
+    let block;
+    // SAFETY: the C library, which called, keeps that address in the block's first word (System V ABI, TLS).
+    unsafe { asm!("mov {}, fs:0", out(reg) block, options(nostack, readonly, preserves_flags)) };
+    block
+}
+
+/// The process had only one thread when it forked: nobody else held any lock.
+static ALONE: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn prepare() {
-    // Patching takes microseconds, and its holder takes no signals: it is not this thread.
-    let guard = loop {
-        if !RUNTIME.can_lock() {
-            return;
-        }
-        if let Some(guard) = RUNTIME.hold() {
-            break guard;
-        }
-        sys::yield_now();
-    };
-    // SAFETY: see `Held`.
-    unsafe { *HELD.0.get() = Some(guard) };
+    // SAFETY: the assembly below.
+    ALONE.store(unsafe { __relpoline_is_alone() }, Ordering::Relaxed);
+    // The holder takes no signals: it is not this thread.
+    if let Some(guard) = RUNTIME.can_lock().then(|| until_free(|| RUNTIME.hold())).flatten() {
+        HELD.put(guard);
+    }
 }
 
 extern "C" fn parent() {
-    // SAFETY: see `Held`.
-    drop(unsafe { (*HELD.0.get()).take() });
+    drop(HELD.take());
 }
 
 extern "C" fn child() {
-    // SAFETY: see `Held`; the child has only this thread.
-    if let Some(guard) = unsafe { (*HELD.0.get()).take() } {
-        guard.keep_after_fork();
+    RUNTIME.claim();
+    match HELD.take() {
+        Some(guard) => guard.keep_after_fork(),
+        // Gives up what the patcher had open, if there was one.
+        None => drop(RUNTIME.hold()),
+    }
+    if ALONE.load(Ordering::Relaxed) {
+        RUNTIME.settle();
+        members::each(|runtime| {
+            runtime.settle();
+            ControlFlow::Continue(())
+        });
     }
 }
 
@@ -72,6 +109,21 @@ __relpoline_at_fork:
 2:  add $8, %rsp
     ret
     .size __relpoline_at_fork, . - __relpoline_at_fork
+
+    # What glibc knows of its threads; where it is not known, there may be some.
+    .weak __libc_single_threaded
+    .globl __relpoline_is_alone
+    .hidden __relpoline_is_alone
+    .type __relpoline_is_alone,@function
+__relpoline_is_alone:
+    mov __libc_single_threaded@GOTPCREL(%rip), %rdx
+    xor %eax, %eax
+    test %rdx, %rdx
+    je 1f
+    cmpb $0, (%rdx)
+    setne %al
+1:  ret
+    .size __relpoline_is_alone, . - __relpoline_is_alone
 "#,
     prepare = sym prepare,
     parent = sym parent,
@@ -81,6 +133,7 @@ __relpoline_at_fork:
 
 unsafe extern "C" {
     fn __relpoline_at_fork();
+    fn __relpoline_is_alone() -> bool;
 }
 
 /// Has `fork` wait for the patcher.

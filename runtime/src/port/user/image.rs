@@ -1,9 +1,10 @@
 //! The image that this copy of the runtime was linked into.
 
+use super::sys::{self, Mapping};
 use crate::layout::Entry;
 use crate::site::Image;
 use core::arch::global_asm;
-use core::mem::MaybeUninit;
+use core::ffi::CStr;
 use core::ops::Range;
 
 // An empty piece of the table, so that the linker defines its bounds in programs without any site.
@@ -44,16 +45,9 @@ unsafe extern "C" {
     fn __relpoline_bounds(bounds: *mut Bounds);
 }
 
-/// Offsets and constants of ELF's 64-bit headers and symbols (System V ABI, chapters 4 and 5). Only these
+/// Offsets and constants of ELF's 64-bit headers (System V ABI, chapter 5). Only these
 /// few fields are needed, and the crates that read ELF files call through pointers.
 mod elf {
-    pub const SECTIONS: usize = 40; // e_shoff
-    pub const SECTION_COUNT: usize = 60; // e_shnum
-    pub const SECTION_SIZE: usize = 64;
-    pub const SHT_SYMTAB: u32 = 2;
-    pub const SHT_DYNSYM: u32 = 11;
-    pub const SYMBOL_SIZE: usize = 24;
-    pub const STT_FUNC: u8 = 2;
     pub const HEADER_OFFSETS: (usize, usize, usize) = (32, 54, 56); // e_phoff, e_phentsize, e_phnum
     pub const PT_LOAD: u32 = 1;
     pub const PF_X: u32 = 1;
@@ -72,7 +66,7 @@ pub fn is_executable() -> bool {
     // SAFETY: the header is mapped: the linker defines its address only then.
     let offset =
         unsafe { core::ptr::read_unaligned((bounds.header + elf::HEADER_OFFSETS.0) as *const usize) };
-    super::sys::auxiliary(AT_PHDR) == Some(bounds.header + offset)
+    sys::auxiliary(AT_PHDR) == Some(bounds.header + offset)
 }
 
 /// The image, or `None` where its headers are not mapped or its table is damaged.
@@ -122,110 +116,54 @@ unsafe fn segments(header: usize) -> Option<(usize, Range<usize>, Range<usize>)>
     Some((base, span(true)?, span(false)?))
 }
 
-/// The symbols of an image, from its file.
-pub struct Symbols {
-    path: Option<&'static [u8]>,
-    file: &'static [u8],
-    base: usize,
+/// Path of a file that is mapped.
+pub struct FileName {
+    /// The text of `/proc/thread-self/maps`.
+    text: Mapping,
+    /// The path in it, without the NUL behind it.
+    path: Range<usize>,
 }
 
-impl Symbols {
-    /// Maps the file of `image`. Where that is not possible, nothing has a name.
-    pub fn of(image: &Image) -> Self {
-        let path = path_of(image.text.start);
-        let file = path.and_then(|path| {
-            // The line feed behind the path is one of our own bytes: it makes room for the NUL.
-            super::sys::map_file(core::ffi::CStr::from_bytes_with_nul(path).ok()?)
-        });
-        let path = path.and_then(|path| path.strip_suffix(&[0]));
-        Self { path, file: file.unwrap_or(&[]), base: image.base }
+impl FileName {
+    /// The path.
+    pub fn path(&self) -> &[u8] {
+        &self.text[self.path.clone()]
     }
 
-    /// Path of the image's file.
-    pub fn object(&self) -> Option<&[u8]> {
-        self.path
+    /// The path as a C string.
+    pub fn path_with_nul(&self) -> Option<&CStr> {
+        CStr::from_bytes_until_nul(self.text.get(self.path.start..)?).ok()
     }
 
-    /// Name of the function that contains `address`.
-    pub fn function(&mut self, address: usize) -> Option<&[u8]> {
-        let value = address.checked_sub(self.base)? as u64;
-        // A stripped file still has the symbols that it exports.
-        [elf::SHT_SYMTAB, elf::SHT_DYNSYM].into_iter().find_map(|kind| self.find(kind, value))
-    }
-
-    fn find(&self, kind: u32, value: u64) -> Option<&[u8]> {
-        let section = |index: usize| -> Option<usize> {
-            let first = usize::try_from(self.long(elf::SECTIONS)?).ok()?;
-            first.checked_add(index.checked_mul(elf::SECTION_SIZE)?)
-        };
-        // sh_type at 4, sh_offset at 24, sh_size at 32, sh_link at 40
-        let count = usize::from(self.half(elf::SECTION_COUNT)?);
-        let table = (0..count).filter_map(section).find(|&at| self.word(at + 4) == Some(kind))?;
-        let (start, length) = (self.long(table + 24)? as usize, self.long(table + 32)? as usize);
-        let names = section(self.word(table + 40)? as usize)?;
-        let names = self.long(names + 24)? as usize;
-        // st_name at 0, st_info at 4, st_value at 8, st_size at 16
-        let symbols =
-            (0..length / elf::SYMBOL_SIZE).map(|index| start.saturating_add(index * elf::SYMBOL_SIZE));
-        for at in symbols {
-            let symbol = self.file.get(at..at.checked_add(elf::SYMBOL_SIZE)?)?;
-            let from = u64::from_le_bytes(symbol[8..16].try_into().ok()?);
-            let size = u64::from_le_bytes(symbol[16..24].try_into().ok()?);
-            if symbol[4] & 15 == elf::STT_FUNC && from <= value && value - from < size.max(1) {
-                let name = names.checked_add(self.word(at)? as usize)?;
-                let name = self.file.get(name..)?;
-                return Some(&name[..name.iter().position(|&byte| byte == 0)?]);
-            }
-        }
-        None
-    }
-
-    fn half(&self, at: usize) -> Option<u16> {
-        Some(u16::from_le_bytes(self.file.get(at..at.checked_add(2)?)?.try_into().ok()?))
-    }
-
-    fn word(&self, at: usize) -> Option<u32> {
-        Some(u32::from_le_bytes(self.file.get(at..at.checked_add(4)?)?.try_into().ok()?))
-    }
-
-    fn long(&self, at: usize) -> Option<u64> {
-        Some(u64::from_le_bytes(self.file.get(at..at.checked_add(8)?)?.try_into().ok()?))
+    /// The part behind the last `/`.
+    pub fn name(&self) -> &[u8] {
+        let path = self.path();
+        &path[path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1)..]
     }
 }
 
-/// Name of the shared object that `image` is, or `None` for the executable.
-pub fn shared_object_name(image: &Image) -> Option<&'static [u8]> {
-    let path = path_of(image.text.start)?.strip_suffix(&[0])?;
-    let mut executable = [MaybeUninit::uninit(); 4096];
-    if super::sys::read_link(c"/proc/thread-self/exe", &mut executable)? == path {
-        return None;
-    }
-    path.rsplit(|&byte| byte == b'/').next()
-}
-
-/// Path of the file that is mapped at `address`, from `/proc/thread-self/maps`, with a NUL. The bytes stay mapped.
-fn path_of(address: usize) -> Option<&'static [u8]> {
+/// Path of the file that is mapped at `address`, from `/proc/thread-self/maps`.
+pub fn file_name(address: usize) -> Option<FileName> {
     const ROOM: usize = 1 << 20;
-    let fd = super::sys::open(c"/proc/thread-self/maps", libc::O_RDONLY).ok()?;
-    let memory = super::sys::map(ROOM)?;
-    // SAFETY: a new mapping of that size, never removed.
-    let text = unsafe { core::slice::from_raw_parts_mut(memory.as_ptr(), ROOM) };
+    let mut text = Mapping::new(ROOM)?;
+    let fd = sys::open(c"/proc/thread-self/maps", libc::O_RDONLY).ok()?;
     let mut length = 0;
-    while let Ok(read @ 1..) = super::sys::read(fd, &mut text[length..]) {
+    while let Ok(read @ 1..) = sys::read(fd, &mut text[length..]) {
         length += read;
     }
-    super::sys::close(fd);
+    sys::close(fd);
     // 55d0c000-55d0d000 r--p 00000000 fe:00 1234    /path
-    let mut rest = &mut text[..length];
-    while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
-        let (line, tail) = rest.split_at_mut(end + 1);
-        rest = tail;
-        line[end] = 0;
-        let Some(range) = range_of(line) else { continue };
-        if range.contains(&address) {
-            let path = line.iter().position(|&byte| byte == b'/')?;
-            return Some(&line[path..]);
+    let mut start = 0;
+    while let Some(line) = text[start..length].iter().position(|&byte| byte == b'\n') {
+        let end = start + line;
+        let line = &text[start..end];
+        if range_of(line).is_some_and(|range| range.contains(&address)) {
+            let path = start + line.iter().position(|&byte| byte == b'/')?..end;
+            // The line feed makes room for a NUL.
+            text[end] = 0;
+            return Some(FileName { text, path });
         }
+        start = end + 1;
     }
     None
 }

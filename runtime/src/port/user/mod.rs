@@ -5,21 +5,25 @@ pub mod api;
 mod chains;
 mod fork;
 pub mod image;
+mod members;
 mod slow_path;
 pub mod start;
+pub mod symbols;
 pub mod sys;
+mod warm;
 
 use super::{CodeWriter, Port};
 use crate::policy::Refusal;
+use core::ffi::CStr;
 use core::ops::Range;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
-pub use image::Symbols;
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+pub use symbols::Symbols;
 
 /// Distance between the addresses that are tried for code near an image.
 const STEP: usize = 64 * 1024;
-/// How many are tried.
-const TRIES: usize = 2048;
+/// How many are tried: not so many that the code would lie further away than `patch::reaches` reckons with.
+const TRIES: usize = 4000;
 /// `int3`: what memory for code is filled with.
 const TRAP: u8 = 0xcc;
 
@@ -107,8 +111,17 @@ impl Port for System {
     }
 
     fn open_code() -> Result<MemFile, Refusal> {
-        // The thread's own: that of a process whose first thread has ended leads nowhere.
-        sys::open(c"/proc/thread-self/mem", libc::O_RDWR).map(|fd| MemFile { fd }).map_err(|_| Refusal::Write)
+        let fd = sys::open(MEMORY, libc::O_RDWR).map_err(|error| match error {
+            libc::EMFILE | libc::ENFILE | libc::ENOMEM => Refusal::Descriptors,
+            _ => Refusal::Write,
+        })?;
+        let file = MemFile { fd, identity: sys::identity(MEMORY).unwrap_or_default() };
+        OPENED.remember(&file);
+        if file.is_ours() { Ok(file) } else { Err(Refusal::Write) }
+    }
+
+    fn abandon_code() {
+        drop(OPENED.take());
     }
 
     fn sync_cores() -> Result<(), Refusal> {
@@ -133,27 +146,75 @@ fn fill(start: NonNull<u8>, length: usize) -> bool {
     })
 }
 
+/// The memory of this process. Named by the thread: that of a process whose first thread has ended leads nowhere.
+const MEMORY: &CStr = c"/proc/thread-self/mem";
+
 /// `/proc/…/mem`: writes to private pages whatever their protection, so that no page of code is ever
 /// writable. The first write to a page of a file makes it the process's own.
+///
+/// The process's descriptors belong to all of its threads, and some programs close every descriptor there is: a
+/// file of theirs may then get the number of this one. So each use of the descriptor looks first what it leads to.
+/// What remains is the moment between two system calls.
 #[derive(Debug)]
 pub struct MemFile {
     fd: i32,
+    identity: sys::Identity,
+}
+
+impl MemFile {
+    fn is_ours(&self) -> bool {
+        self.identity != sys::Identity::default() && sys::identity_of(self.fd) == Some(self.identity)
+    }
 }
 
 impl CodeWriter for MemFile {
     unsafe fn write(&mut self, address: usize, bytes: &[u8]) -> Result<(), Refusal> {
-        if sys::write_at(self.fd, bytes, address) == Ok(bytes.len()) { Ok(()) } else { Err(Refusal::Write) }
+        let written = self.is_ours() && sys::write_at(self.fd, bytes, address) == Ok(bytes.len());
+        if written { Ok(()) } else { Err(Refusal::Write) }
     }
 }
 
 impl Drop for MemFile {
     fn drop(&mut self) {
-        sys::close(self.fd);
+        if self.is_ours() {
+            sys::close(self.fd);
+        }
+        OPENED.fd.store(-1, Ordering::Relaxed);
+    }
+}
+
+/// The open [`MemFile`]: a child that was forked meanwhile has inherited it. Survives the fork.
+struct Opened {
+    fd: AtomicI32,
+    device: AtomicU64,
+    inode: AtomicU64,
+}
+
+static OPENED: Opened =
+    Opened { fd: AtomicI32::new(-1), device: AtomicU64::new(0), inode: AtomicU64::new(0) };
+
+impl Opened {
+    fn remember(&self, file: &MemFile) {
+        let sys::Identity { device, inode } = file.identity;
+        self.device.store(device, Ordering::Relaxed);
+        self.inode.store(inode, Ordering::Relaxed);
+        // Release: nobody reads it but a forked child, whose memory is of one moment.
+        self.fd.store(file.fd, Ordering::Release);
+    }
+
+    fn take(&self) -> Option<MemFile> {
+        let fd = self.fd.swap(-1, Ordering::Relaxed);
+        let (device, inode) = (self.device.load(Ordering::Relaxed), self.inode.load(Ordering::Relaxed));
+        (fd >= 0).then_some(MemFile { fd, identity: sys::Identity { device, inode } })
     }
 }
 
 /// The lock of the runtime, in a page that the kernel wipes in a forked child: a lock that another thread of
-/// the parent held must not stay held for ever in the child. `vfork` shares the page, and so the lock.
+/// the parent held must not stay held for ever in the child.
+///
+/// A process that only borrows the memory, as a child of `vfork` does, never takes the lock: it may be killed at
+/// any time, and its parent would find the lock held for ever. So whoever holds it lets go of it, or dies with all
+/// who might wait for it.
 #[derive(Debug)]
 pub struct Lock {
     page: AtomicPtr<LockPage>,
@@ -167,10 +228,13 @@ struct LockPage {
     held: AtomicU32,
     /// 1 once this process has taken the lock; 0 again in a child.
     known: AtomicU32,
+    /// The process that the memory belongs to; 0 in a child until that is known.
+    owner: AtomicU32,
 }
 
 /// A page of the image, so that loading and unloading a shared object leaves nothing behind.
-static PAGE: LockPage = LockPage { held: AtomicU32::new(0), known: AtomicU32::new(0) };
+static PAGE: LockPage =
+    LockPage { held: AtomicU32::new(0), known: AtomicU32::new(0), owner: AtomicU32::new(0) };
 
 /// The lock, held.
 #[derive(Debug)]
@@ -181,6 +245,15 @@ pub struct Guard<'a> {
     signals: u64,
     /// The process was forked while another thread held the lock.
     pub interrupted: bool,
+}
+
+impl LockPage {
+    fn is_of(&self, process: u32) -> bool {
+        match self.owner.load(Ordering::Relaxed) {
+            0 => !sys::borrows_memory(),
+            owner => owner == process,
+        }
+    }
 }
 
 impl Lock {
@@ -197,20 +270,36 @@ impl Lock {
             return false;
         }
         self.page.store(page.as_ptr().cast(), Ordering::Release);
+        self.claim();
         true
     }
 
-    /// Whether the lock can be taken at all.
-    pub fn is_prepared(&self) -> bool {
-        !self.page.load(Ordering::Acquire).is_null()
+    fn page(&self) -> Option<&LockPage> {
+        // SAFETY: the page is never unmapped, and zeroed memory is a valid page.
+        unsafe { self.page.load(Ordering::Acquire).as_ref() }
     }
 
-    /// Takes the lock if it is free, without waiting. While it is held the thread takes no signal: a handler
+    /// The memory is this process's own.
+    pub fn claim(&self) {
+        if let Some(page) = self.page() {
+            page.owner.store(sys::process_id(), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether this process can ever take the lock.
+    pub fn is_ours(&self) -> bool {
+        self.page().is_some_and(|page| page.is_of(sys::process_id()))
+    }
+
+    /// Takes the lock if it is free and of this process, without waiting. While it is held the thread takes no signal: a handler
     /// might leave by `siglongjmp`, be cancelled, or fork.
     pub fn try_lock(&self) -> Option<Guard<'_>> {
-        // SAFETY: the page is never unmapped, and zeroed memory is a valid page.
-        let page = unsafe { self.page.load(Ordering::Acquire).as_ref() }?;
+        let page = self.page()?;
         if page.held.load(Ordering::Relaxed) != 0 {
+            return None;
+        }
+        let process = sys::process_id();
+        if !page.is_of(process) {
             return None;
         }
         let signals = sys::block_signals();
@@ -219,6 +308,7 @@ impl Lock {
             sys::restore_signals(signals);
             return None;
         }
+        page.owner.store(process, Ordering::Relaxed);
         let first = page.known.swap(1, Ordering::Relaxed) == 0;
         let interrupted = self.busy.swap(true, Ordering::Relaxed) && first;
         Some(Guard { lock: self, page, signals, interrupted })

@@ -57,7 +57,6 @@ __relpoline_slow:
 6:  # the site's first call
     cmpb $0, __relpoline_ready(%rip)
     je 5b
-    .cfi_remember_state
     push %r10
     .cfi_adjust_cfa_offset 8
     push %rdi
@@ -66,7 +65,8 @@ __relpoline_slow:
     xor %eax, %eax
     jmp 8f
 7:  # a count has reached its limit, or a rest is over
-    .cfi_restore_state
+    # not .cfi_restore_state, after which LLVM's assembler counts on from where it was
+    .cfi_def_cfa_offset 16
     push %r10
     .cfi_adjust_cfa_offset 8
     push %rdi

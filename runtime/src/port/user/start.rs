@@ -1,12 +1,19 @@
 //! Start and end of the program.
 
-use super::{image, slow_path, sys};
+use super::api::until_free;
+use super::image::{self, FileName};
+use super::symbols::Symbols;
+use super::sys::{self, Mapping};
+use super::warm::{self, Failure};
+use super::{members, slow_path};
 use crate::options::{self, Mode, Options};
+use crate::profile;
 use crate::runtime::Runtime;
 use crate::site::Image;
 use crate::stats::{self, Out};
 use core::arch::global_asm;
 use core::ffi::{CStr, c_char};
+use core::ops::ControlFlow;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 /// The runtime of the executable or shared object that this copy was linked into.
@@ -17,8 +24,11 @@ const PATH_MAX: usize = 4096;
 
 /// Set once the options have been read: `OPTIONS` is not written any more.
 static STARTED: AtomicBool = AtomicBool::new(false);
+/// This copy is the executable's, and speaks for the whole process. Found out at the start: the first thread, whose
+/// files in /proc say so, may end before the process does.
+static WHOLE_PROCESS: AtomicBool = AtomicBool::new(false);
 static mut PATH: [u8; PATH_MAX] = [0; PATH_MAX];
-static mut OPTIONS: Options<'static> = Options { mode: Mode::On, stats: None, help: false, verbose: false };
+static mut OPTIONS: Options<'static> = Options::NONE;
 
 /// Among the first constructors: the program's own may make many calls.
 #[used]
@@ -69,14 +79,92 @@ extern "C" fn start() {
     if RUNTIME.open(image::own(), options.mode) {
         // A shared object may be unloaded by one thread while another one forks.
         if image::is_executable() {
+            WHOLE_PROCESS.store(true, Ordering::Relaxed);
             super::fork::register();
+        }
+        if let Some(image) = RUNTIME.image() {
+            prepare(image, options);
         }
         slow_path::enable();
     }
 }
 
+/// What options and the rest of the process want of the sites of this image, before any of them runs.
+fn prepare(image: &Image, options: Options) {
+    members::each(|other| {
+        if core::ptr::eq(other, &RUNTIME) {
+            return ControlFlow::Continue(());
+        }
+        // The process may have been turned off since the options were read.
+        if other.mode() != RUNTIME.mode() {
+            RUNTIME.set_mode(other.mode());
+        }
+        ControlFlow::Break(())
+    });
+    if let Some(patterns) = options.never_object {
+        match image::file_name(image.text.start) {
+            Some(file) if options::is_named(patterns, file.name()) => {
+                let _ = RUNTIME.set_sites(false, |_| true);
+            }
+            Some(_) => {}
+            None => complain(&[
+                b"never_object= has no effect: the name of the file is not known (expected ",
+                b"/proc/thread-self/maps); mount /proc",
+            ]),
+        }
+    }
+    if let Some(patterns) = options.never {
+        let symbols = Symbols::of(image);
+        if symbols.functions().next().is_none() {
+            complain(&[
+                b"never= has no effect: the names of the functions are not known (expected a symbol table, ",
+                b"and /proc); use mode=off, or do not strip ",
+                symbols.object().unwrap_or(b"the program"),
+            ]);
+        }
+        RUNTIME.set_sites(false, |site| {
+            symbols.caller(site).is_some_and(|name| options::is_named(patterns, name))
+        });
+    }
+    let Some(path) = options.profile.filter(|_| matches!(RUNTIME.mode(), Mode::On | Mode::Freeze)) else {
+        return;
+    };
+    let mut room = Mapping::new(PATH_MAX);
+    let name = room.as_mut().and_then(|room| stats::expand_path(path, sys::process_id(), None, room));
+    let result =
+        name.ok_or(Failure::System(libc::ENAMETOOLONG)).and_then(|name| warm::start(&RUNTIME, image, name));
+    const ADVICE: &[u8] = b"; nothing was taken from it. Remove the file, or name another one: \
+        RELPOLINE_OPTIONS=profile=FILE";
+    match result {
+        Ok(()) => {}
+        Err(Failure::System(error)) => {
+            complain(&[b"cannot read the profile ", path, b": ", reason(error), ADVICE])
+        }
+        Err(Failure::Format(profile::Error { line, expected })) => {
+            let mut digits = [0; 20];
+            let line = stats::decimal(line, &mut digits);
+            complain(&[
+                path,
+                b" is not a whole profile: line ",
+                line,
+                b": expected ",
+                expected.as_bytes(),
+                ADVICE,
+            ]);
+        }
+        Err(Failure::Stale) => {
+            complain(&[
+                path,
+                b" is the profile of another program: none of its sites and targets is here",
+                ADVICE,
+            ]);
+        }
+    }
+}
+
 extern "C" fn end() {
-    if !STARTED.load(Ordering::Acquire) {
+    // Where the executable has a runtime, it has spoken for all.
+    if !STARTED.load(Ordering::Acquire) || RUNTIME.has_ended() {
         return;
     }
     // SAFETY: not written after STARTED was set.
@@ -88,56 +176,125 @@ extern "C" fn end() {
         }
         return;
     };
+    let whole_process = WHOLE_PROCESS.load(Ordering::Relaxed);
     if options.verbose {
         let mut out = Out::new(2);
-        stats::explain(&RUNTIME, image, &mut out);
+        speak_for(whole_process, |runtime, image| stats::explain(runtime, image, &mut out));
         let _ = out.finish();
     }
-    let Some(path) = options.stats else { return };
-    // Not on the stack, which may be small, and not mapped: the system may refuse it, and that had to be said.
-    // SAFETY: this runs once.
-    let room = unsafe { core::slice::from_raw_parts_mut((&raw mut PATH).cast::<u8>(), PATH_MAX) };
-    // Each shared object that was built with relpolines has a runtime of its own, and a file of its own.
-    let object = image::shared_object_name(image);
-    let name = stats::expand_path(path, sys::process_id(), object, room);
-    // A file that grows too large, or a pipe that nobody reads, is an error to report, not the program's end.
-    let signals = sys::block_signals();
-    let result = name.ok_or(libc::ENAMETOOLONG).and_then(|name| write_statistics(image, name));
-    sys::drop_signals(&[libc::SIGXFSZ, libc::SIGPIPE]);
-    sys::restore_signals(signals);
-    match result {
-        Ok(()) => {}
-        Err(error) => complain(&[
-            b"cannot write statistics to ",
-            path,
-            b": ",
-            reason(error),
-            b"; name a writable file: RELPOLINE_OPTIONS=stats=FILE",
-        ]),
+    if let Some(path) = options.stats {
+        // An object that goes before the process does has a file of its own.
+        let file = if whole_process { None } else { image::file_name(image.text.start) };
+        let object = file.as_ref().map(FileName::name);
+        let result = to_file(|room| {
+            let name = stats::expand_path(path, sys::process_id(), object, room).ok_or(libc::ENAMETOOLONG)?;
+            write_statistics(name, whole_process)
+        });
+        if let Err(error) = result {
+            complain(&[
+                b"cannot write statistics to ",
+                path,
+                b": ",
+                reason(error),
+                b"; name a writable file: RELPOLINE_OPTIONS=stats=FILE",
+            ]);
+        }
+    }
+    if let Some(path) = options.profile.filter(|_| matches!(RUNTIME.mode(), Mode::On | Mode::Freeze)) {
+        let result = to_file(|room| {
+            let mut other = Mapping::new(PATH_MAX).ok_or(libc::ENOMEM)?;
+            let name = stats::expand_path(path, sys::process_id(), None, room).ok_or(libc::ENAMETOOLONG)?;
+            // Several processes may do this at the same time: each has a file of its own until it is complete.
+            let mut digits = [0; 20];
+            let pid = stats::decimal(sys::process_id().into(), &mut digits);
+            let written = stats::expand_path(name.to_bytes(), 0, Some(pid), &mut other);
+            warm::save(name, written.ok_or(libc::ENAMETOOLONG)?, whole_process, &RUNTIME)
+        });
+        if let Err(error) = result {
+            complain(&[
+                b"cannot write the profile ",
+                path,
+                b": ",
+                reason(error),
+                b"; name a writable file: RELPOLINE_OPTIONS=profile=FILE",
+            ]);
+        }
+    }
+    if whole_process {
+        members::each(|runtime| {
+            runtime.set_ended();
+            ControlFlow::Continue(())
+        });
+    } else {
+        leave(image);
     }
 }
 
-/// Writes the statistics to a file.
+/// This object is about to be unloaded. Nothing may lead into it any more, not even what the processor guesses.
+fn leave(image: &Image) {
+    let code = image.text.start as u64..image.text.end as u64;
+    members::each(|runtime| {
+        // A runtime that is busy for a second is one that is being unloaded as well, or whose thread was stopped.
+        let _ = until_free(|| runtime.forget_code(&code, 0));
+        ControlFlow::Continue(())
+    });
+}
+
+/// Calls `action` with every runtime of the process, or with this one.
+fn speak_for(whole_process: bool, mut action: impl FnMut(&Runtime, &Image)) {
+    let mut one = |runtime: &Runtime| {
+        if let Some(image) = runtime.image() {
+            action(runtime, image);
+        }
+        ControlFlow::Continue(())
+    };
+    if whole_process {
+        members::each(one);
+    } else {
+        let _ = one(&RUNTIME);
+    }
+}
+
+/// Does what writes a file. One that grows too large, or a pipe that nobody reads, is an error to report, not the
+/// program's end. Room for the name lies in the image: on the stack it might be too much, and a refused mapping had
+/// to be reported.
+fn to_file(write: impl FnOnce(&mut [u8]) -> Result<(), i32>) -> Result<(), i32> {
+    // SAFETY: only the end of the program comes here, on one thread, and not within itself.
+    let room = unsafe { core::slice::from_raw_parts_mut((&raw mut PATH).cast::<u8>(), PATH_MAX) };
+    let signals = sys::block_signals();
+    let result = write(room);
+    sys::drop_signals(&[libc::SIGXFSZ, libc::SIGPIPE]);
+    sys::restore_signals(signals);
+    result
+}
+
+/// Writes the statistics of the whole process, or of this image, to a file.
 ///
 /// # Errors
 /// The error number of the system.
-pub fn write_statistics(image: &Image, path: &CStr) -> Result<(), i32> {
+pub fn write_statistics(path: &CStr, whole_process: bool) -> Result<(), i32> {
     let fd = sys::open(path, libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_NONBLOCK)?;
     let mut out = Out::new(fd);
-    stats::report(core::iter::once((&RUNTIME, image)), &mut out);
+    let mut totals = stats::Totals::default();
+    speak_for(whole_process, |runtime, image| totals.add(runtime, image));
+    stats::begin(RUNTIME.mode(), &totals, &mut out);
+    let mut first = true;
+    speak_for(whole_process, |runtime, image| stats::sites(runtime, image, &mut first, &mut out));
+    stats::end(&mut out);
     let result = out.finish();
     sys::close(fd);
     result
 }
 
 fn read_options() -> Options<'static> {
-    let Some(text) = variable(b"RELPOLINE_OPTIONS=") else { return Options::default() };
+    let Some(text) = variable(b"RELPOLINE_OPTIONS=") else { return Options::NONE };
     // A program with borrowed rights must not write files that its caller names.
     if sys::has_borrowed_rights() {
-        return Options::default();
+        return Options::NONE;
     }
     let options = options::parse(text, |error| {
-        let expected = error.expected.unwrap_or("mode=, stats=, verbose= or help=");
+        let expected =
+            error.expected.unwrap_or("mode=, stats=, profile=, never=, never_object=, verbose= or help=");
         complain(&[
             b"RELPOLINE_OPTIONS: '",
             error.item,

@@ -69,21 +69,122 @@ pub unsafe fn replace_by_data(address: usize, length: usize) -> bool {
     unsafe { map_with(address, length, DATA, libc::MAP_FIXED) }.is_some()
 }
 
-/// Maps a file for reading. Returns its bytes, which stay mapped.
-pub fn map_file(path: &CStr) -> Option<&'static [u8]> {
-    let fd = open(path, libc::O_RDONLY).ok()?;
+/// Memory of our own, given back when it is dropped.
+#[derive(Debug)]
+pub struct Mapping {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+impl Mapping {
+    /// Zeroed memory.
+    pub fn new(length: usize) -> Option<Self> {
+        Some(Self { start: map(length)?, length })
+    }
+}
+
+impl Default for Mapping {
+    fn default() -> Self {
+        Self { start: NonNull::dangling(), length: 0 }
+    }
+}
+
+impl core::ops::Deref for Mapping {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: mapped, readable, and not unmapped before it is dropped.
+        unsafe { core::slice::from_raw_parts(self.start.as_ptr(), self.length) }
+    }
+}
+
+impl core::ops::DerefMut for Mapping {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above; writable, because private.
+        unsafe { core::slice::from_raw_parts_mut(self.start.as_ptr(), self.length) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        if self.length > 0 {
+            // SAFETY: borrows of it have ended.
+            unsafe { unmap(self.start.as_ptr(), self.length) };
+        }
+    }
+}
+
+/// Maps a file. What is written to the mapping stays in it.
+///
+/// # Errors
+/// The error number.
+pub fn map_file(path: &CStr) -> Result<Mapping, i32> {
+    let fd = open(path, libc::O_RDONLY | libc::O_NONBLOCK)?;
     // SAFETY: lseek on a descriptor of ours.
     let length = unsafe { syscall(libc::SYS_lseek, [fd as usize, 0, libc::SEEK_END as usize, 0, 0, 0]) };
-    let start = length.ok().filter(|&length| length > 0).and_then(|length| {
-        let (protection, flags) = (libc::PROT_READ as usize, libc::MAP_PRIVATE as usize);
+    let mapping = length.and_then(|length| {
+        if length == 0 {
+            return Ok(Mapping::default());
+        }
+        let arguments = [0, length, DATA as usize, libc::MAP_PRIVATE as usize, fd as usize, 0];
         // SAFETY: a new mapping.
-        unsafe { syscall(libc::SYS_mmap, [0, length, protection, flags, fd as usize, 0]) }
-            .ok()
-            .map(|start| (start, length))
+        let start = unsafe { syscall(libc::SYS_mmap, arguments) }?;
+        Ok(Mapping { start: NonNull::new(start as *mut u8).ok_or(libc::ENOMEM)?, length })
     });
     close(fd);
-    // SAFETY: the mapping was just made and is never removed.
-    start.map(|(start, length)| unsafe { core::slice::from_raw_parts(start as *const u8, length) })
+    mapping
+}
+
+/// The bytes of a file. They are read rather than mapped: somebody may cut the file off meanwhile.
+///
+/// # Errors
+/// The error number.
+pub fn read_file(path: &CStr) -> Result<Mapping, i32> {
+    /// Larger files are a mistake.
+    const MOST: usize = 1 << 30;
+    let fd = open(path, libc::O_RDONLY | libc::O_NONBLOCK)?;
+    let seek = |whence: i32| {
+        // SAFETY: lseek on a descriptor of ours.
+        unsafe { syscall(libc::SYS_lseek, [fd as usize, 0, whence as usize, 0, 0, 0]) }
+    };
+    let bytes = seek(libc::SEEK_END).and_then(|length| {
+        seek(libc::SEEK_SET)?;
+        if length > MOST {
+            return Err(libc::EFBIG);
+        }
+        if length == 0 {
+            return Ok(Mapping::default());
+        }
+        let mut bytes = Mapping::new(length).ok_or(libc::ENOMEM)?;
+        let mut filled = 0;
+        while filled < length {
+            match read(fd, &mut bytes[filled..]) {
+                Ok(0) => return Err(libc::EIO),
+                Ok(more) => filled += more,
+                Err(libc::EINTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(bytes)
+    });
+    close(fd);
+    bytes
+}
+
+/// Renames a file, over another one if need be.
+///
+/// # Errors
+/// The error number.
+pub fn rename(from: &CStr, to: &CStr) -> Result<(), i32> {
+    // SAFETY: both end with a NUL.
+    unsafe { syscall(libc::SYS_rename, [from.as_ptr() as usize, to.as_ptr() as usize, 0, 0, 0, 0]) }
+        .map(|_| ())
+}
+
+/// Removes a file.
+pub fn unlink(path: &CStr) {
+    // SAFETY: it ends with a NUL.
+    let _ = unsafe { syscall(libc::SYS_unlink, [path.as_ptr() as usize, 0, 0, 0, 0, 0]) };
 }
 
 /// # Safety
@@ -118,14 +219,34 @@ pub fn close(fd: i32) {
     let _ = unsafe { syscall(libc::SYS_close, [fd as usize, 0, 0, 0, 0, 0]) };
 }
 
-/// The target of a symbolic link.
-pub fn read_link<'a>(path: &CStr, room: &'a mut [MaybeUninit<u8>]) -> Option<&'a [u8]> {
-    let at = libc::AT_FDCWD as isize as usize;
-    let (name, start, length) = (path.as_ptr() as usize, room.as_mut_ptr() as usize, room.len());
-    // SAFETY: `path` ends with a NUL, and the slice is writable.
-    let length = unsafe { syscall(libc::SYS_readlinkat, [at, name, start, length, 0, 0]) }.ok()?;
-    // SAFETY: the kernel wrote that many bytes.
-    Some(unsafe { core::slice::from_raw_parts(start as *const u8, length) })
+/// What a descriptor or a path leads to. No file has all zeros.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The file system.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
+}
+
+/// What a descriptor leads to.
+pub fn identity_of(fd: i32) -> Option<Identity> {
+    identity_at(fd, c"", libc::AT_EMPTY_PATH)
+}
+
+/// What a path leads to.
+pub fn identity(path: &CStr) -> Option<Identity> {
+    identity_at(libc::AT_FDCWD, path, 0)
+}
+
+fn identity_at(fd: i32, path: &CStr, flags: i32) -> Option<Identity> {
+    let mut status = MaybeUninit::<libc::stat>::uninit();
+    let (fd, place) = (fd as isize as usize, status.as_mut_ptr() as usize);
+    // SAFETY: `path` ends with a NUL, and the structure is the kernel's.
+    unsafe {
+        syscall(libc::SYS_newfstatat, [fd, path.as_ptr() as usize, place, flags as usize, 0, 0]).ok()?;
+        let status = status.assume_init_ref();
+        Some(Identity { device: status.st_dev, inode: status.st_ino })
+    }
 }
 
 /// Reads from a descriptor.
@@ -188,6 +309,18 @@ fn set_signal_mask(how: i32, mask: u64) -> u64 {
     // SAFETY: both masks are 8 bytes, the size that is passed.
     let _ = unsafe { syscall(libc::SYS_rt_sigprocmask, [how as usize, new, old_place, 8, 0, 0]) };
     old
+}
+
+/// Whether this process, of one thread, shares its memory with another one: it is a child of `vfork`, say, or the
+/// parent of a child that runs in its memory. False where the system does not say.
+pub fn borrows_memory() -> bool {
+    // Neither has an effect: the kernel only says whether there is anybody to part from.
+    unshare(libc::CLONE_VM) == Err(libc::EINVAL) && unshare(libc::CLONE_THREAD).is_ok()
+}
+
+fn unshare(what: i32) -> Result<(), i32> {
+    // SAFETY: no memory is passed.
+    unsafe { syscall(libc::SYS_unshare, [what as usize, 0, 0, 0, 0, 0]) }.map(|_| ())
 }
 
 /// Lets other threads run.

@@ -1,0 +1,515 @@
+//! The patch protocol, model-checked: the real `patch` and `control` run against a port that writes code a byte at a
+//! time, and after every byte and every store to data all that any thread could be doing is followed to its end.
+//!
+//! A thread is where it is (an address), what it calls (a target in `r10`), and what its last compare found. It may be
+//! stopped before any instruction for as long as one likes, so every state that was ever reached is kept. A core
+//! may have fetched code at any time since it was last synchronised, so a byte that was written since then is the
+//! old one or the new one, each for itself. That is every interleaving of one patcher with any number of threads,
+//! signal handlers and forked children, and every way in which a write may be torn.
+//!
+//! What must hold: whoever leaves for a function leaves for the one that it calls; whoever does not takes the slow path
+//! of its own site; and nobody comes to anything else.
+
+use crate::control;
+use crate::layout::{CHAIN_TAIL, COMPARE_OPCODE, COMPARE_TAIL, Cell, Form, GATE_TEST_OPCODE, JMP};
+use crate::memory::Arena;
+use crate::patch::{self, Bodies};
+use crate::policy::Refusal;
+pub use crate::port::user::{Guard, Lock, Symbols};
+use crate::port::{CodeWriter, Port, user};
+use crate::record::Record;
+use crate::site::Site;
+use crate::synthetic::{CALL, End, JNE, LEA, Synthetic};
+use core::ops::Range;
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::vec;
+use std::vec::Vec;
+
+/// The port of unit tests: that of user space, and the model looks on.
+pub struct System;
+
+/// Writes a byte at a time where a model looks on.
+pub struct Writer(user::MemFile);
+
+impl Port for System {
+    type CodeWriter = Writer;
+    type Output = <user::System as Port>::Output;
+
+    const CHUNK: usize = <user::System as Port>::CHUNK;
+
+    fn map(length: usize) -> Option<NonNull<u8>> {
+        user::System::map(length)
+    }
+
+    unsafe fn unmap(start: *mut u8, length: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { user::System::unmap(start, length) }
+    }
+
+    fn data_reserve() -> Range<usize> {
+        user::System::data_reserve()
+    }
+
+    fn chain_reserve() -> Option<(usize, usize)> {
+        user::System::chain_reserve()
+    }
+
+    fn map_code(image: Range<usize>, code: usize, data: usize) -> Option<NonNull<u8>> {
+        let start = user::System::map_code(image, code, data)?;
+        with_model(|model| model.code.push(start.as_ptr() as usize..start.as_ptr() as usize + code));
+        Some(start)
+    }
+
+    fn write(output: Self::Output, bytes: &[u8]) -> Result<(), i32> {
+        user::System::write(output, bytes)
+    }
+
+    fn process_id() -> u32 {
+        user::System::process_id()
+    }
+
+    fn ticks() -> u64 {
+        user::System::ticks()
+    }
+
+    fn is_lasting(target: u64) -> bool {
+        user::System::is_lasting(target)
+    }
+
+    fn open_code() -> Result<Writer, Refusal> {
+        step(Refusal::Write)?;
+        user::System::open_code().map(Writer)
+    }
+
+    fn abandon_code() {
+        user::System::abandon_code();
+    }
+
+    fn sync_cores() -> Result<(), Refusal> {
+        step(Refusal::Sync)?;
+        user::System::sync_cores()?;
+        with_model(|model| model.stale.clear());
+        Ok(())
+    }
+}
+
+impl CodeWriter for Writer {
+    unsafe fn write(&mut self, address: usize, bytes: &[u8]) -> Result<(), Refusal> {
+        if MODEL.with_borrow(Option::is_none) {
+            // SAFETY: the caller's promise.
+            return unsafe { self.0.write(address, bytes) };
+        }
+        for (at, byte) in (address..).zip(bytes) {
+            step(Refusal::Write)?;
+            // SAFETY: likewise.
+            let old = unsafe { *(at as *const u8) };
+            if old != *byte {
+                // SAFETY: likewise.
+                unsafe { self.0.write(at, &[*byte])? };
+                with_model(|model| model.wrote(at, old));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A store to data that threads may be reading has just been made.
+pub fn look() {
+    with_model(Model::follow);
+}
+
+fn with_model(action: impl FnOnce(&mut Model)) {
+    MODEL.with_borrow_mut(|model| model.as_mut().map(action));
+}
+
+/// The system is asked for something. Fails with `refusal` when it is time to.
+fn step(refusal: Refusal) -> Result<(), Refusal> {
+    MODEL.with_borrow_mut(|model| {
+        let Some(model) = model else { return Ok(()) };
+        model.steps += 1;
+        if model.fails_at == Some(model.steps) { Err(refusal) } else { Ok(()) }
+    })
+}
+
+std::thread_local! {
+    static MODEL: RefCell<Option<Model>> = const { RefCell::new(None) };
+}
+
+/// Bytes of the longest instruction that is looked at.
+const INSTRUCTION: usize = 7;
+
+/// Functions lie so far away that more than one byte of a branch changes.
+const FUNCTIONS: usize = 60;
+
+/// What a thread may be doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Thread {
+    at: usize,
+    target: u64,
+    /// The zero flag.
+    equal: bool,
+    /// The cell that the slow path is told, 0 before it is.
+    cell: usize,
+}
+
+struct Model {
+    /// Calls that begin.
+    starts: BTreeSet<Thread>,
+    /// Everything that any thread may be doing now.
+    threads: BTreeSet<Thread>,
+    /// Bytes written since the cores were synchronised, and what stood there before.
+    stale: BTreeMap<usize, Vec<u8>>,
+    /// Where code is: of the image, and of chains.
+    code: Vec<Range<usize>>,
+    functions: Range<usize>,
+    slow: usize,
+    cell: usize,
+    /// What the system was asked for so far, and what it refuses.
+    steps: usize,
+    fails_at: Option<usize>,
+}
+
+impl Model {
+    fn wrote(&mut self, at: usize, old: u8) {
+        self.stale.entry(at).or_default().push(old);
+        // Only threads at the instruction that has this byte see a difference.
+        let near = |thread: &&Thread| (at - INSTRUCTION + 1..=at).contains(&thread.at);
+        self.run(self.threads.iter().filter(near).copied().collect());
+    }
+
+    fn follow(&mut self) {
+        self.run(self.threads.iter().copied().collect());
+    }
+
+    /// Runs threads by every instruction that they may see, until nothing new comes of it.
+    fn run(&mut self, mut work: Vec<Thread>) {
+        while let Some(thread) = work.pop() {
+            for code in self.fetched(thread.at) {
+                let next = self.next(thread, &code);
+                work.extend(next.filter(|&next| self.threads.insert(next)));
+            }
+        }
+    }
+
+    /// The bytes of the instruction at `at`, as cores may see them.
+    fn fetched(&self, at: usize) -> Vec<[u8; INSTRUCTION]> {
+        if at == self.slow || self.functions.contains(&at) {
+            return vec![[0; INSTRUCTION]];
+        }
+        let known = self.code.iter().any(|code| code.contains(&at));
+        assert!(known, "WRONG CALL: came to {at:#x}");
+        // SAFETY: code of the image or of a chain; more than an instruction is mapped behind either.
+        let now: [u8; INSTRUCTION] =
+            core::array::from_fn(|byte| unsafe { ((at + byte) as *const u8).read_volatile() });
+        let mut all = vec![now];
+        for (&place, old) in self.stale.range(at..at + now.len()) {
+            let known = all.clone();
+            for byte in old {
+                all.extend(known.iter().map(|code| {
+                    let mut code = *code;
+                    code[place - at] = *byte;
+                    code
+                }));
+            }
+        }
+        all
+    }
+
+    /// What comes of an instruction. A compare may still see what its operand was a moment ago; that moment has been
+    /// looked at.
+    fn next(&self, thread: Thread, code: &[u8; INSTRUCTION]) -> Option<Thread> {
+        let Thread { at, target, equal, cell } = thread;
+        if at == self.slow {
+            assert_eq!(cell, self.cell, "the slow path of another site");
+            return None;
+        }
+        if self.functions.contains(&at) {
+            assert_eq!(at as u64, target, "WRONG CALL");
+            return None;
+        }
+        let leads_to = |field: usize, length: usize| {
+            let distance = i32::from_le_bytes(code[field..field + 4].try_into().unwrap());
+            (at + length).wrapping_add_signed(distance as isize)
+        };
+        let short = |taken: bool| at + 2 + if taken { usize::from(code[1]) } else { 0 };
+        Some(match code {
+            [a, b, c, ..] if [*a, *b, *c] == COMPARE_OPCODE => {
+                // SAFETY: the cell or the slot that the instruction names.
+                let slot = unsafe { (leads_to(3, 7) as *const u64).read_volatile() };
+                Thread { at: at + 7, equal: slot == target, ..thread }
+            }
+            [a, b, .., mask] if [*a, *b] == GATE_TEST_OPCODE => {
+                // SAFETY: likewise.
+                let flags = unsafe { (leads_to(2, 7) as *const u8).read_volatile() };
+                Thread { at: at + 7, equal: flags & mask == 0, ..thread }
+            }
+            [a, b, c, ..] if [*a, *b, *c] == LEA => Thread { at: at + 7, cell: leads_to(3, 7), ..thread },
+            [a, b, ..] if [*a, *b] == JNE => {
+                Thread { at: if equal { at + 6 } else { leads_to(2, 6) }, ..thread }
+            }
+            [a, 5, ..] if *a == COMPARE_TAIL[0] => Thread { at: short(!equal), ..thread },
+            [a, 5, ..] if *a == CHAIN_TAIL[0] => Thread { at: short(equal), ..thread },
+            [CALL | JMP, ..] => Thread { at: leads_to(1, 5), ..thread },
+            other => panic!("WRONG CALL: of {target:#x}, came to {other:02x?} at {at:#x}"),
+        })
+    }
+}
+
+/// What may be done to a site.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Act {
+    /// The target of this number gets a branch, or its branch is opened.
+    Open(usize),
+    /// All branches are closed, as when the site learns anew.
+    Close,
+    /// The code of the target of this number goes, and once nobody is at a branch any more, its branch is free for
+    /// others: what only the kernel can do.
+    Gone(usize),
+    Off,
+    On,
+}
+
+/// A site with a model that looks on.
+struct Watched {
+    emitted: Synthetic,
+    record: &'static Record,
+    arena: Arena,
+    bodies: Bodies,
+    targets: Vec<u64>,
+    /// The site was refused for good: nothing more is written.
+    given_up: bool,
+}
+
+impl Watched {
+    fn new(form: Form, targets: usize, fails_at: Option<usize>) -> Self {
+        let copies = if form == Form::Inline { 2 } else { 1 };
+        let emitted = Synthetic::new(&[(form, copies)], FUNCTIONS);
+        let site = emitted.image.sites().next().unwrap();
+        let mut arena = Arena::after_fork();
+        // SAFETY: zeroed memory, a valid record.
+        let record: &Record = unsafe { arena.take::<Record>().unwrap().as_ref() };
+        let cell = core::ptr::from_ref(emitted.cell(&site)).cast_mut();
+        record.cell.store(cell, Ordering::Relaxed);
+        let targets = emitted.functions()[..targets].to_vec();
+        let starts = emitted.image.sites().flat_map(|site| [site.compare(), site.stub_cold()]);
+        let starts: BTreeSet<Thread> = starts
+            .flat_map(|at| targets.iter().map(move |&target| Thread { at, target, equal: false, cell: 0 }))
+            .collect();
+        let model = Model {
+            threads: starts.clone(),
+            starts,
+            stale: BTreeMap::new(),
+            code: vec![emitted.image.text.clone()],
+            functions: emitted.function_range(),
+            slow: emitted.slow(),
+            cell: cell as usize,
+            steps: 0,
+            fails_at,
+        };
+        MODEL.set(Some(model));
+        look();
+        Self { emitted, record, arena, bodies: Bodies::after_fork(), targets, given_up: false }
+    }
+
+    /// As `Runtime::place` does it.
+    fn place(&mut self, target: u64) -> Result<(), Refusal> {
+        let image = &self.emitted.image;
+        let inline = self.record.inline.load(Ordering::Relaxed);
+        let cell = self.record.cell();
+        if inline == 0 {
+            // SAFETY: there is no other thread; see below for a call that fails.
+            unsafe { patch::promote(image, &mut image.sites(), cell, target)? };
+            self.record.inline.store(target, Ordering::Relaxed);
+            self.record.inline_open.store(true, Ordering::Relaxed);
+        } else if inline == target {
+            patch::reopen(self.record);
+        } else {
+            let site = image.sites().next().unwrap();
+            // SAFETY: likewise.
+            unsafe { patch::extend(image, &site, self.record, target, &mut self.arena, &mut self.bodies)? };
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, act: Act) {
+        match act {
+            // What is off or given up is not placed.
+            Act::Open(target) if !self.given_up && !self.is_off() => {
+                let target = self.targets[target];
+                match self.place(target) {
+                    Ok(()) => assert!(self.reaches(target), "{act:?}: no call comes to the target"),
+                    Err(refusal) => self.given_up = refusal.is_final(),
+                }
+            }
+            Act::Open(_) => {}
+            Act::Close if self.is_off() => {}
+            // SAFETY: there is no other thread.
+            Act::Close => unsafe { patch::close(self.record) },
+            Act::Gone(target) => self.gone(self.targets[target]),
+            Act::Off => control::close(self.record),
+            Act::On => control::open(self.record, true),
+        }
+    }
+
+    /// As `Runtime::forget_code` and `Runtime::recycle` do it.
+    fn gone(&mut self, target: u64) {
+        if self.is_off() || self.given_up {
+            return;
+        }
+        // SAFETY: there is no other thread.
+        let found = unsafe { patch::mark_stale(self.record, &(target..target + 1)) };
+        if !found {
+            return;
+        }
+        // SAFETY: likewise.
+        unsafe { patch::close(self.record) };
+        // The grace period: whoever was anywhere has left, and only new calls begin.
+        with_model(|model| model.threads = model.starts.clone());
+        look();
+        let image = &self.emitted.image;
+        // SAFETY: likewise; nobody is in front of a branch that was closed.
+        if let Err(refusal) = unsafe { patch::recycle(image, image.sites(), self.record) } {
+            assert!(MODEL.with_borrow(|model| model.as_ref().unwrap().fails_at.is_some()), "{refusal:?}");
+            self.given_up = refusal.is_final();
+        }
+    }
+
+    fn is_off(&self) -> bool {
+        self.record.state() == crate::policy::State::Off
+    }
+
+    /// Whether a call of `target` that begins now comes to it by direct branches.
+    fn reaches(&self, target: u64) -> bool {
+        let site = self.emitted.image.sites().next().unwrap();
+        self.emitted.call(&site, target, || {}) == End::Function(target)
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        MODEL.set(None);
+    }
+}
+
+/// Every sequence of `length` acts.
+fn sequences(acts: &[Act], length: u32) -> impl Iterator<Item = Vec<Act>> + '_ {
+    let count = acts.len().pow(length);
+    (0..count).map(move |number| {
+        (0..length).map(|place| acts[number / acts.len().pow(place) % acts.len()]).collect()
+    })
+}
+
+const ACTS: [Act; 6] = [Act::Open(0), Act::Open(1), Act::Open(2), Act::Close, Act::Off, Act::On];
+
+#[test]
+fn no_sequence_of_acts_ever_makes_a_wrong_call() {
+    for form in [Form::Inline, Form::Stub] {
+        for acts in sequences(&ACTS, 4) {
+            let mut site = Watched::new(form, 3, None);
+            acts.iter().for_each(|&act| site.act(act));
+        }
+    }
+}
+
+#[test]
+fn nor_does_one_in_which_code_goes() {
+    const ACTS: [Act; 6] = [Act::Open(0), Act::Open(1), Act::Open(2), Act::Gone(0), Act::Gone(1), Act::Close];
+    for form in [Form::Inline, Form::Stub] {
+        for acts in sequences(&ACTS, 4) {
+            let mut site = Watched::new(form, 3, None);
+            acts.iter().for_each(|&act| site.act(act));
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "WRONG CALL")]
+fn the_model_sees_a_branch_that_is_led_elsewhere_without_a_grace_period() {
+    let mut site = Watched::new(Form::Inline, 2, None);
+    site.act(Act::Open(0));
+    let target = site.targets[0];
+    // SAFETY: there is no other thread; nobody has waited for those that may be in front of the branch.
+    unsafe {
+        patch::mark_stale(site.record, &(target..target + 1));
+        patch::close(site.record);
+        patch::recycle(&site.emitted.image, site.emitted.image.sites(), site.record).unwrap();
+    }
+    site.act(Act::Open(1));
+}
+
+#[test]
+fn nor_does_one_that_is_refused_at_any_step() {
+    const ACTS: [Act; 6] = [Act::Open(0), Act::Open(1), Act::Gone(0), Act::Close, Act::Off, Act::On];
+    for form in [Form::Inline, Form::Stub] {
+        for acts in [
+            [Act::Open(0), Act::Open(1)],
+            [Act::Open(0), Act::Close],
+            [Act::Open(1), Act::Open(1)],
+            [Act::Open(0), Act::Gone(0)],
+        ] {
+            let steps = {
+                let mut site = Watched::new(form, 2, None);
+                acts.iter().for_each(|&act| site.act(act));
+                MODEL.with_borrow(|model| model.as_ref().unwrap().steps)
+            };
+            assert!(steps > 5);
+            for fails_at in 1..=steps {
+                for then in sequences(&ACTS, 2) {
+                    let mut site = Watched::new(form, 2, Some(fails_at));
+                    acts.iter().chain(&then).for_each(|&act| site.act(act));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn nor_does_a_chain_of_all_bodies() {
+    const ALL: usize = 57;
+    let mut site = Watched::new(Form::Inline, ALL + 1, None);
+    (0..ALL).for_each(|target| site.act(Act::Open(target)));
+    assert_eq!(site.place(site.targets[ALL]), Err(Refusal::Full));
+    site.act(Act::Close);
+    for target in (0..ALL).rev().step_by(5) {
+        site.act(Act::Open(target));
+    }
+    site.act(Act::Off);
+    assert!(site.targets.iter().all(|&target| !site.reaches(target)));
+    site.act(Act::On);
+    assert!(site.reaches(site.targets[1]));
+}
+
+#[test]
+#[should_panic(expected = "WRONG CALL")]
+fn the_model_sees_a_branch_that_is_opened_too_early() {
+    let site = Watched::new(Form::Inline, 2, None);
+    let (cell, image): (&Cell, _) = (site.record.cell(), &site.emitted.image);
+    let row: Site = image.sites().next().unwrap();
+    let mut writer = System::open_code().unwrap();
+    // SAFETY: nobody really executes this code.
+    unsafe {
+        patch::write_inline(&mut writer, image, &mut core::iter::once(row), cell, site.targets[0]).unwrap()
+    };
+    // The cores have not been synchronised, and another target is let in.
+    cell.hot.store(site.targets[1], Ordering::Release);
+    look();
+}
+
+#[test]
+#[should_panic(expected = "WRONG CALL")]
+fn the_model_sees_a_core_that_was_not_synchronised() {
+    let site = Watched::new(Form::Inline, 2, None);
+    let (cell, image): (&Cell, _) = (site.record.cell(), &site.emitted.image);
+    let row: Site = image.sites().next().unwrap();
+    let mut writer = System::open_code().unwrap();
+    // SAFETY: nobody really executes this code.
+    unsafe {
+        patch::write_inline(&mut writer, image, &mut core::iter::once(row), cell, site.targets[0]).unwrap()
+    };
+    cell.hot.store(site.targets[0], Ordering::Release);
+    // Some bytes of the branch are old, some new.
+    look();
+}

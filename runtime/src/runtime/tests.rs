@@ -1,0 +1,187 @@
+//! The core under threads: what the slow path does, in Rust, so that ThreadSanitizer sees it, and calls that follow
+//! the branches as they are at the moment. No call may come to another function than it asked for.
+
+use super::*;
+use crate::layout::{Form, GATE_CHAIN};
+use crate::record::ALIGN;
+use crate::synthetic::{End, Synthetic};
+use core::sync::atomic::AtomicUsize;
+use std::thread;
+use std::vec::Vec;
+
+const THREADS: usize = 8;
+const CALLS: usize = 30_000;
+/// Calls of a thread for which the targets of a site stay the same.
+const PHASE: usize = 3000;
+const FUNCTIONS: usize = 96;
+/// One call of so many lingers between a compare that matched and the branch behind it.
+const LINGER: usize = 512;
+/// How often it lets others run.
+const PATIENCE: usize = 100;
+/// Calls of all threads between two acts of a thread that controls.
+const ROUND: usize = 3_000;
+/// Targets that sites have at a time, in turn.
+const WIDTHS: [usize; 5] = [1, 2, 5, 12, 40];
+
+/// A runtime that takes nothing of what the image reserves: there is one reserve, and there may be several tests.
+fn runtime(image: &Image) -> Runtime {
+    let guarded = UnsafeCell::new(Guarded::after_fork());
+    let runtime = Runtime { guarded, ..Runtime::new() };
+    assert!(runtime.open(Some(image.clone()), Mode::On));
+    runtime
+}
+
+/// The steps of `__relpoline_slow`, with the same plain loads and stores: counts of two threads may be lost.
+fn slow_path(runtime: &Runtime, cell: &Cell, target: u64) {
+    // Acquire: the loads and stores through the pointer depend on it, which x86 keeps in order.
+    let gate = cell.gate.load(Ordering::Acquire);
+    // SAFETY: the gate holds the address of the site's record, which is never freed.
+    let record = unsafe { ((gate & ALIGN.wrapping_neg()) as *const Record).as_ref() };
+    let Some(record) = record else {
+        if gate & GATE_QUIET == 0 {
+            runtime.first_call(cell);
+        }
+        return;
+    };
+    if gate & GATE_QUIET != 0 {
+        let left = record.rest.load(Ordering::Relaxed).wrapping_sub(1);
+        record.rest.store(left, Ordering::Relaxed);
+        if left < 0 {
+            runtime.limit_reached(record);
+        }
+        return;
+    }
+    let way = (0..WAYS).find(|&way| {
+        let seen = record.targets[way].load(Ordering::Relaxed);
+        if seen == 0 {
+            record.targets[way].store(target, Ordering::Relaxed);
+        }
+        seen == 0 || seen == target
+    });
+    let count = &record.counts[way.unwrap_or(WAYS)];
+    let counted = count.load(Ordering::Relaxed).wrapping_add(1);
+    count.store(counted, Ordering::Relaxed);
+    if counted >= 0 {
+        runtime.limit_reached(record);
+    }
+}
+
+/// One call: whether direct branches led to the target. Else the slow path has counted it, and its retpoline leads
+/// there.
+fn call(runtime: &Runtime, emitted: &Synthetic, site: &Site, target: u64, linger: bool) -> bool {
+    // Between a compare and its branch lies what must not be patched: others are given the time to do it.
+    let passed = || {
+        if linger {
+            (0..PATIENCE).for_each(|_| thread::yield_now());
+        }
+    };
+    match emitted.call(site, target, passed) {
+        End::Function(reached) => {
+            assert_eq!(reached, target, "a call came to a wrong function");
+            true
+        }
+        End::Slow(cell) => {
+            assert_eq!(cell, site.cell(), "a call came to another site's slow path");
+            slow_path(runtime, emitted.cell(site), target);
+            false
+        }
+    }
+}
+
+/// A reproducible sequence (xorshift64).
+fn random(state: &mut u64) -> usize {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    (*state >> 16) as usize
+}
+
+/// Turns everything, and single sites, off and on, and has all learn anew, again and again while `calls` grows.
+fn control(runtime: &Runtime, calls: &AtomicUsize) {
+    let mut next = 0;
+    let mut wait = || {
+        next += ROUND;
+        while next <= THREADS * CALLS && calls.load(Ordering::Relaxed) < next {
+            thread::yield_now();
+        }
+        next <= THREADS * CALLS
+    };
+    while wait() {
+        until_free(|| runtime.set_sites(false, |site| site.line() % 3 == 0));
+        wait();
+        until_free(|| runtime.set_sites(true, |site| site.line() % 3 == 0));
+        wait();
+        until_free(|| runtime.relearn_all());
+        wait();
+        until_free(|| runtime.set_mode(Mode::Off).then_some(()));
+        thread::yield_now();
+        until_free(|| runtime.set_mode(Mode::On).then_some(()));
+    }
+}
+
+/// Tries until no other thread patches.
+fn until_free<T>(mut action: impl FnMut() -> Option<T>) -> T {
+    loop {
+        match action() {
+            Some(result) => return result,
+            None => thread::yield_now(),
+        }
+    }
+}
+
+#[test]
+fn threads_call_sites_that_are_decided_switched_and_relearned() {
+    let forms: Vec<(Form, usize)> = (0..20)
+        .map(|site| if site % 4 == 3 { (Form::Stub, 1) } else { (Form::Inline, 1 + site % 3) })
+        .collect();
+    let emitted = Synthetic::new(&forms, FUNCTIONS);
+    let runtime = runtime(&emitted.image);
+    let (sites, functions): (Vec<Site>, _) = (emitted.image.sites().collect(), emitted.functions());
+    let calls = AtomicUsize::new(0);
+    let caller = |seed: usize| {
+        let mut state = seed as u64 + 1;
+        let mut fast = 0;
+        for step in 0..CALLS {
+            let site = &sites[random(&mut state) % sites.len()];
+            // All copies of a site have the same targets.
+            let number = site.cell() / size_of::<Cell>();
+            let first = number * 7 + step / PHASE * 3;
+            let target = functions[(first + random(&mut state) % WIDTHS[number % WIDTHS.len()]) % FUNCTIONS];
+            let linger = random(&mut state).is_multiple_of(LINGER);
+            fast += usize::from(call(&runtime, &emitted, site, target, linger));
+            calls.fetch_add(1, Ordering::Relaxed);
+        }
+        fast
+    };
+    let fast: usize = thread::scope(|scope| {
+        (0..2).for_each(|_| drop(scope.spawn(|| control(&runtime, &calls))));
+        let callers: Vec<_> = (0..THREADS).map(|seed| scope.spawn(move || caller(seed))).collect();
+        let ends: Vec<_> = callers.into_iter().map(|thread| thread.join()).collect();
+        // Where a caller has failed, nobody must wait for its calls.
+        calls.store(usize::MAX, Ordering::Relaxed);
+        ends.into_iter().map(Result::unwrap).sum()
+    });
+    assert!(fast > 0);
+    assert!(runtime.relearns() > 0);
+    assert!(runtime.written() > forms.len() as u64, "{} branches written", runtime.written());
+    assert!(runtime.records().any(|record| !record.chain.load(Ordering::Relaxed).is_null()));
+
+    // Nobody else is at work now: every site settles on one target, for which its inline branch was written if it was.
+    let written = runtime.written();
+    assert!(runtime.set_mode(Mode::On));
+    runtime.set_sites(true, |_| true).unwrap();
+    assert_eq!(runtime.relearn_all(), Some(true));
+    let settled = |site: &Site, target| call(&runtime, &emitted, site, target, false);
+    for record in runtime.records() {
+        assert!(!record.refusal().is_final(), "{}", record.refusal().explain());
+        let address = record.cell.load(Ordering::Relaxed) as usize;
+        let inline = record.inline.load(Ordering::Relaxed);
+        let target = if inline == 0 { functions[0] } else { inline };
+        for site in sites.iter().filter(|site| site.cell() == address) {
+            let learning = (0..=LEARN_LIMIT).filter(|_| !settled(site, target)).count();
+            assert!(learning <= LEARN_LIMIT as usize && settled(site, target));
+            assert_eq!(record.cell().gate.load(Ordering::Relaxed) & GATE_CHAIN, 0);
+        }
+    }
+    assert!(runtime.written() - written < runtime.records().count() as u64, "branches are opened again");
+}

@@ -1,0 +1,28 @@
+// Turns sites off and on by the names of their functions and files, and freezes the process. The results stay right.
+// Arguments: files for the statistics, one for each step.
+#include "../../runtime/include/relpoline.h"
+#include "sites.h"
+
+static void call_all(void) {
+    for (unsigned site = 0; site < SITES; site++)
+        for (unsigned round = 0; round < 200; round++)
+            check(site, site % TARGETS, round);
+}
+
+static void step(const char *path, int result) {
+    call_all();
+    if (relpoline_write_stats(path))
+        abort();
+    printf("%d\n", result);
+}
+
+int main(int argc, char **argv) {
+    if (argc < 7)
+        return 2;
+    step(argv[1], relpoline_set_function("site_0x2?", 0) + relpoline_set_function("site_0x1*", 0));
+    step(argv[2], relpoline_set_object("*", 0));
+    step(argv[3], relpoline_set_object("nothing", 1) + relpoline_set_function("*_0x1f", 1));
+    step(argv[4], relpoline_set_mode(RELPOLINE_FREEZE));
+    step(argv[5], relpoline_relearn());
+    step(argv[6], relpoline_set_mode(RELPOLINE_ON));
+}

@@ -1,0 +1,84 @@
+//! Shared objects that were built with relpolines, and the one runtime that they make up together.
+
+use relpoline_tests::{Program, Run, compile};
+use serde_json::Value;
+use std::path::PathBuf;
+
+/// The program and its three shared objects.
+struct Plugins {
+    program: Program,
+    paths: [PathBuf; 3],
+}
+
+impl Plugins {
+    fn build(variant: &[&str]) -> Self {
+        let program = Program::build("plugins.c", &[variant, &["-rdynamic"]].concat()).unwrap();
+        let paths = [("keep", 7), ("one", 1), ("two", 2)].map(|(name, constant)| {
+            let path = program.dir().join(format!("lib{name}.so"));
+            let constant = format!("-DCONSTANT={constant}");
+            compile("plugin.c", &["-fPIC", "-shared", &constant], &path).unwrap();
+            path
+        });
+        Self { program, paths }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Run {
+        let paths = self.paths.iter().map(|path| path.to_str().unwrap());
+        let arguments: Vec<&str> = paths.chain(arguments.iter().copied()).collect();
+        self.program.run(&arguments).unwrap()
+    }
+
+    fn before_and_after(&self) -> [Value; 2] {
+        let files = ["before", "after"].map(|name| self.program.dir().join(name));
+        self.run(&["0", "0", files[0].to_str().unwrap(), files[1].to_str().unwrap()]);
+        files.map(|file| serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap())
+    }
+}
+
+/// The sites of one object.
+fn sites<'a>(stats: &'a Value, object: &str) -> Vec<&'a Value> {
+    let of_object = |site: &&Value| site["object"].as_str().is_some_and(|name| name.ends_with(object));
+    stats["sites"].as_array().unwrap().iter().filter(of_object).collect()
+}
+
+#[test]
+fn objects_come_and_go_while_threads_call_and_sites_learn_anew() {
+    for (variant, times) in [(&[] as &[&str], "3000"), (&["-O0", "-no-pie"], "300")] {
+        let run = Plugins::build(variant).run(&[times, "7"]);
+        let same: u32 = run.stdout().strip_prefix("ok ").unwrap().trim().parse().unwrap();
+        assert!(same > 0, "no object was ever loaded where another one had been");
+        assert!(run.total("patches") > 20_000 && run.total("relearns") > 3_000, "{}", run.stats["totals"]);
+        // The executable lies too far away from them for direct calls.
+        let sites = run.stats["sites"].as_array().unwrap();
+        let mut failures = sites.iter().filter_map(|site| site["failure"].as_str());
+        assert!(failures.all(|failure| failure.starts_with("target out of reach")), "{}", run.stats);
+    }
+}
+
+#[test]
+fn sites_are_sent_back_before_the_code_that_they_call_goes() {
+    let [before, after] = Plugins::build(&[]).before_and_after();
+    let site = |stats: &Value| {
+        let sites = sites(stats, "libkeep.so");
+        assert_eq!(sites.len(), 1, "{stats}");
+        sites[0].clone()
+    };
+    assert_eq!(site(&before)["state"], "monomorphic", "{before}");
+    assert_eq!(site(&before)["targets"][0]["patched"], true, "{before}");
+    assert_eq!(site(&after)["state"], "learning", "{after}");
+    assert_eq!(site(&after)["targets"].as_array().unwrap().len(), 0, "{after}");
+}
+
+#[test]
+fn one_report_speaks_for_all_objects_that_are_loaded() {
+    let plugins = Plugins::build(&[]);
+    let [before, after] = plugins.before_and_after();
+    assert_eq!(before["totals"]["sites"].as_u64().unwrap(), after["totals"]["sites"].as_u64().unwrap() + 1);
+    let stats = plugins.program.stats().unwrap();
+    assert_eq!(sites(&stats, "libkeep.so").len(), 1, "{stats}");
+    // The one that went before the process did has spoken for itself.
+    let files = std::fs::read_dir(plugins.program.dir()).unwrap().map(|entry| entry.unwrap().file_name());
+    let names: Vec<String> = files.map(|name| name.into_string().unwrap()).collect();
+    assert!(names.contains(&"stats.json.libone.so".into()), "{names:?}");
+    assert!(!names.contains(&"stats.json.libkeep.so".into()), "{names:?}");
+}

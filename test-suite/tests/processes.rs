@@ -1,0 +1,179 @@
+//! Processes and threads that end, fork, borrow and give up what they have, while their sites learn.
+
+use relpoline_tests::{Program, VARIANTS, attack};
+
+/// Bytes of stack that a call of a site takes at most, its own frame aside. The documentation says so too.
+const DEEPEST: u64 = 4096;
+
+#[test]
+fn sites_learn_on_small_stacks() {
+    attack("stacks.c", &["threads"], 700);
+    attack("stacks.c", &["coroutines"], 1000);
+    attack("stacks.c", &["handler"], 1000);
+}
+
+#[test]
+fn deciding_takes_little_stack() {
+    for variant in VARIANTS {
+        let program = Program::build("stacks.c", variant).unwrap();
+        let depths = |options| -> Vec<u64> {
+            let output = program.try_run(options, &["depth"]).unwrap();
+            String::from_utf8(output.stdout).unwrap().lines().filter_map(|line| line.parse().ok()).collect()
+        };
+        let (patched, off) = (depths("mode=on"), depths("mode=off"));
+        assert_eq!((patched.len(), off.len()), (8, 8), "{variant:?}");
+        // When all sites are off, the program's own frames are left.
+        let own = off.iter().min().unwrap();
+        let deepest = patched.iter().max().unwrap() - own;
+        assert!(deepest <= DEEPEST, "{variant:?}: {deepest} bytes: {patched:?}, {off:?}");
+        assert!(deepest >= 512 && program.stats().unwrap()["mode"] == "off", "{variant:?}: {deepest}");
+    }
+}
+
+#[test]
+fn threads_end_in_every_way() {
+    for how in ["cancelled", "at-once", "exiting"] {
+        attack("ends.c", &[how], 200);
+    }
+}
+
+#[test]
+fn sites_are_called_before_the_runtime_starts_and_after_it_ends() {
+    attack("lifetimes.cpp", &[], 600);
+}
+
+#[test]
+fn children_borrow_memory_and_descriptors() {
+    for how in ["vfork", "spawn", "clone", "descriptors"] {
+        attack("children.c", &[how], 100);
+    }
+}
+
+#[test]
+fn a_killed_child_that_borrowed_memory_does_not_stop_the_learning() {
+    attack("children.c", &["killed"], 100);
+}
+
+#[test]
+fn a_thread_executes_another_program() {
+    attack("children.c", &["exec"], 100);
+}
+
+#[test]
+fn the_stack_can_be_unwound_from_everywhere_in_the_runtime() {
+    attack("unwind.c", &[], 700);
+}
+
+#[test]
+fn code_is_never_written_into_a_file_that_took_the_descriptors_number() {
+    for variant in VARIANTS {
+        let program = Program::build("stolen.c", variant).unwrap();
+        let file = program.dir().join("file");
+        let run = program.run(&[&file]).unwrap();
+        assert_eq!(run.stdout(), "ok\n", "{variant:?}");
+        assert!(
+            run.total("patches") >= 100 && run.total("failures") >= 50,
+            "{variant:?}: {}",
+            run.stats["totals"]
+        );
+    }
+}
+
+#[test]
+fn daemons_close_every_descriptor_while_threads_learn() {
+    for variant in VARIANTS {
+        let program = Program::build("daemon.c", variant).unwrap();
+        let run = program.run(&["daemon".as_ref(), program.dir().join("file").as_os_str()]).unwrap();
+        assert_eq!(run.stdout(), "ok\n", "{variant:?}");
+        assert!(run.total("patches") >= 100, "{variant:?}: {}", run.stats["totals"]);
+    }
+}
+
+/// Runs `daemon.c` and returns how many sites it says stay on the retpoline for this reason.
+fn refused(program: &Program, options: &str, arguments: &[&str], why: &str) -> usize {
+    let output = program.try_run(&format!("verbose=1:{options}"), arguments).unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && output.stdout == b"ok\n", "{arguments:?}: {}\n{said}", output.status);
+    said.lines().filter(|line| line.ends_with(why)).count()
+}
+
+#[test]
+fn processes_without_proc_or_rights_stay_on_retpolines_and_say_so() {
+    const WRITE: &str = "writing code was refused (/proc/self/mem)";
+    for variant in VARIANTS {
+        let program = Program::build("daemon.c", variant).unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().to_str().unwrap();
+        assert_eq!(refused(&program, "stats=/stats.json", &["chroot", path], WRITE), 256, "{variant:?}");
+        assert!(root.path().join("stats.json").exists(), "{variant:?}");
+        // What was patched before stays; no further target is added.
+        assert_eq!(refused(&program, "stats=/dev/null", &["rights"], WRITE), 256, "{variant:?}");
+    }
+}
+
+#[test]
+fn limits_of_the_system_are_met() {
+    let program = Program::build("daemon.c", &[]).unwrap();
+    assert!(refused(&program, "", &["memory"], "no memory") >= 100);
+    assert_eq!(refused(&program, "", &["size"], ""), 0);
+    assert!(program.stats().unwrap()["totals"]["patches"].as_u64() >= Some(700));
+    // Too many files are open at first; when they are closed the sites are patched.
+    assert_eq!(refused(&program, "", &["files"], ""), 0);
+    let totals = &program.stats().unwrap()["totals"];
+    assert!(totals["failures"] == 256 && totals["patches"].as_u64() >= Some(700), "{totals}");
+}
+
+#[test]
+fn every_kind_of_executable_is_patched_and_named() {
+    let links: [&[&str]; 9] = [
+        &["-static"],
+        &["-static-pie"],
+        &["-static", "-fuse-ld=lld"],
+        &["-static-pie", "-fuse-ld=lld"],
+        &["-no-pie"],
+        &["-no-pie", "-fuse-ld=lld"],
+        &["-pie", "-Wl,-z,now"],
+        &["-pie", "-fuse-ld=lld", "-Wl,-z,now", "-Wl,-z,relro"],
+        &["-pie", "-fuse-ld=bfd"],
+    ];
+    for link in links {
+        let run = Program::build("threads.c", link).unwrap().run(&["2", "1200000"]).unwrap();
+        assert_eq!(run.stdout(), "ok\n", "{link:?}");
+        assert!(
+            run.total("patches") >= 500 && run.total("failures") == 0,
+            "{link:?}: {}",
+            run.stats["totals"]
+        );
+        let sites = run.stats["sites"].as_array().unwrap();
+        let named =
+            |name: &serde_json::Value, prefix| name.as_str().is_some_and(|name| name.starts_with(prefix));
+        for site in sites {
+            let targets = site["targets"].as_array().unwrap();
+            assert!(named(&site["function"], "site_0x"), "{link:?}: {site}");
+            assert!(targets.iter().all(|target| named(&target["function"], "target_")), "{link:?}: {site}");
+        }
+    }
+}
+
+#[test]
+fn sanitizers_find_nothing() {
+    let programs: [(&str, &[&str], u64); 3] = [
+        ("threads.c", &["4", "600000"], 100),
+        ("storm.c", &["20"], 1000),
+        ("phases.c", &["change", "4", "5000", "6"], 2),
+    ];
+    for sanitizer in ["-fsanitize=thread", "-fsanitize=address"] {
+        for (source, arguments, at_least) in programs {
+            let run = Program::build(source, &["-O1", sanitizer]).unwrap().run(arguments).unwrap();
+            let said = String::from_utf8_lossy(&run.output.stderr);
+            assert!(run.stdout() == "ok\n" && said.is_empty(), "{source} {sanitizer}: {said}");
+            assert!(run.total("patches") >= at_least, "{source} {sanitizer}: {}", run.stats["totals"]);
+        }
+    }
+}
+
+#[test]
+fn forked_children_end_while_a_thread_of_their_parent_lists_objects() {
+    attack("exits.c", &[], 40);
+    attack("exits.c", &["alone"], 40);
+}

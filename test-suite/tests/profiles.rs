@@ -1,0 +1,154 @@
+//! What a program has learned, saved and begun with.
+
+use relpoline_tests::Program;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// The program, and where its profile is.
+fn build(arguments: &[&str]) -> (Program, PathBuf) {
+    let program = Program::build("begin.c", arguments).unwrap();
+    let profile = program.dir().join("profile");
+    (program, profile)
+}
+
+/// A finished run: its totals, and standard error.
+struct Ended(Value, String);
+
+impl Ended {
+    fn total(&self, name: &str) -> u64 {
+        self.0[name].as_u64().unwrap_or_else(|| panic!("no total '{name}': {}", self.0))
+    }
+}
+
+/// Runs the program with its profile.
+fn run(program: &Program, profile: &Path, options: &str, rounds: &str) -> Ended {
+    let output = program.try_run(&format!("profile={}:{options}", profile.display()), &[rounds]).unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "ok\n");
+    Ended(program.stats().unwrap()["totals"].take(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn the_next_run_begins_promoted() {
+    for variant in
+        [&["-O2"] as &[&str], &["-O2", "--relpoline-form=stub"], &["-O2", "-no-pie"], &["-O2", "-static"]]
+    {
+        let (program, profile) = build(variant);
+        let first = run(&program, &profile, "", "1000");
+        assert_eq!(first.1, "", "{variant:?}");
+        assert!(
+            first.total("monomorphic") >= 192 && first.total("polymorphic") >= 64,
+            "{variant:?}: {}",
+            first.total("polymorphic")
+        );
+        let saved = std::fs::read_to_string(&profile).unwrap();
+        // Too few calls for anything to be learned.
+        let second = run(&program, &profile, "", "20");
+        assert_eq!(second.1, "", "{variant:?}");
+        assert_eq!((second.total("monomorphic"), second.total("polymorphic")), (192, 64), "{variant:?}");
+        assert_eq!(
+            (second.total("learned_calls"), second.total("misses"), second.total("failures")),
+            (0, 0, 0),
+            "{variant:?}"
+        );
+        assert_eq!(
+            std::fs::read_to_string(&profile).unwrap(),
+            saved,
+            "{variant:?}: what was known is saved again"
+        );
+        let names = std::fs::read_dir(program.dir()).unwrap().count();
+        assert_eq!(names, 3, "{variant:?}: program, profile and statistics");
+    }
+}
+
+#[test]
+fn nothing_is_patched_after_a_frozen_start() {
+    let (program, profile) = build(&[]);
+    run(&program, &profile, "", "1000");
+    // Half of the sites are forgotten.
+    let text = std::fs::read_to_string(&profile).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    write(&profile, &lines[1..lines.len() / 2]);
+    let frozen = run(&program, &profile, "mode=freeze", "1000");
+    assert_eq!(frozen.1, "");
+    assert!((100..200).contains(&frozen.total("executed")), "{}", frozen.total("executed"));
+    assert_eq!((frozen.total("learning"), frozen.total("learned_calls")), (0, 0));
+}
+
+#[test]
+fn a_profile_outlives_other_functions_and_addresses() {
+    let (program, profile) = build(&[]);
+    run(&program, &profile, "", "1000");
+    // Other code in front of everything, and other code in the functions.
+    let changed = Program::build("begin.c", &["-O1", "-Wl,--section-start=.text=0x300000"]).unwrap();
+    let second = run(&changed, &profile, "", "20");
+    assert_eq!(second.1, "");
+    assert_eq!((second.total("monomorphic"), second.total("polymorphic")), (192, 64));
+}
+
+#[test]
+fn a_wrong_pair_only_costs_speed() {
+    let (program, profile) = build(&[]);
+    run(&program, &profile, "", "1000");
+    let text = std::fs::read_to_string(&profile).unwrap();
+    // Every site gets the target of another one, and somewhere inside of it.
+    let swapped = text.lines().filter(|line| !line.starts_with("end ")).skip(1).map(|line| {
+        let Some(number) = line.strip_prefix("target target_").and_then(|rest| rest.split(' ').next()) else {
+            return line.to_owned();
+        };
+        let number: u32 = number.parse().unwrap();
+        format!("target target_{} {}", (number + 5) % 16, number % 3)
+    });
+    let swapped: Vec<String> = swapped.collect();
+    write(&profile, &swapped.iter().map(String::as_str).collect::<Vec<_>>());
+    let wrong = run(&program, &profile, "", "4000");
+    assert_eq!(wrong.1, "");
+    // Each site missed with every call until it had its own target as well.
+    assert!(wrong.total("misses") >= 192 * 1024, "{}", wrong.total("misses"));
+    assert_eq!(wrong.total("polymorphic"), 256);
+    let right = run(&program, &profile, "", "1000");
+    assert!(
+        right.total("misses") < 256 * 1024,
+        "what was relearned was not saved: {}",
+        right.total("misses")
+    );
+}
+
+#[test]
+fn what_is_no_profile_is_rejected_with_one_line() {
+    let (program, profile) = build(&[]);
+    run(&program, &profile, "", "1000");
+    let text = std::fs::read(&profile).unwrap();
+    let mut cases: Vec<(Vec<u8>, &str)> = vec![
+        (b"".to_vec(), "line 1: expected 'relpoline profile 1'"),
+        (text[..text.len() / 2].to_vec(), "is not a whole profile"),
+        ([&text[..100], b"\0\xff", &text[102..]].concat(), "is not a whole profile"),
+        (b"relpoline profile 2\n".to_vec(), "line 1"),
+    ];
+    write(&profile, &["object program", "site nowhere 0 1", "target nothing 0"]);
+    cases.push((std::fs::read(&profile).unwrap(), "is the profile of another program"));
+    for (bytes, expected) in cases {
+        std::fs::write(&profile, bytes).unwrap();
+        let ended = run(&program, &profile, "", "20");
+        let errors = &ended.1;
+        assert!(errors.lines().count() == 1 && errors.contains(expected), "{expected}: {errors}");
+        assert!(errors.contains("RELPOLINE_OPTIONS=profile=FILE"), "{errors}");
+        assert_eq!(ended.total("patches"), 0);
+    }
+    std::fs::remove_file(&profile).unwrap();
+    std::fs::create_dir(&profile).unwrap();
+    let errors = run(&program, &profile, "", "20").1;
+    assert_eq!(errors.lines().count(), 2, "reading and writing: {errors}");
+}
+
+/// Writes a profile of these lines.
+fn write(path: &Path, lines: &[&str]) {
+    let body: String = std::iter::once("relpoline profile 1")
+        .chain(lines.iter().copied())
+        .map(|l| format!("{l}\n"))
+        .collect();
+    let sum = body.bytes().fold(0xcbf2_9ce4_8422_2325u64, |sum, byte| {
+        (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    std::fs::write(path, format!("{body}end {} {sum:x}\n", lines.len())).unwrap();
+}
