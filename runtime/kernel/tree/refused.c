@@ -69,7 +69,7 @@ static void *compare_in(void *function)
 	for (i = 0; i < THIS_MODULE->num_relpoline_sites; i++) {
 		void *compare = (void *)row + *row;
 
-		if (compare >= function && compare < function + 64)
+		if (compare >= function && compare - function < 64)
 			return compare;
 		row += RELPOLINE_ROW_SIZE / sizeof(*row);
 	}

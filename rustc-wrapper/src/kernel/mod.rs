@@ -24,7 +24,7 @@ use std::{
 const FOLDER: &str = "arch/x86/kernel/relpoline";
 
 /// What goes into [`FOLDER`], besides the object.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 10] = [
     ("Kconfig", include_str!("../../../runtime/kernel/tree/Kconfig")),
     ("Makefile", include_str!("../../../runtime/kernel/tree/Makefile")),
     ("compat.h", include_str!("../../../runtime/kernel/tree/compat.h")),
