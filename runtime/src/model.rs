@@ -79,6 +79,10 @@ impl Port for System {
         user::System::is_lasting(target)
     }
 
+    fn refused(because: Refusal, site: impl FnOnce() -> usize) {
+        user::System::refused(because, site);
+    }
+
     fn open_code() -> Result<Writer, Refusal> {
         step(Refusal::Write)?;
         user::System::open_code().map(Writer)

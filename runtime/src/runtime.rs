@@ -192,7 +192,7 @@ impl Runtime {
         let Some(record) = arena.take::<Record>() else {
             // Asking the system again at every call would cost more than the retpoline.
             cell.gate.store(GATE_QUIET, Ordering::Relaxed);
-            self.failures.fetch_add(1, Ordering::Relaxed);
+            self.refuse(cell, Refusal::Memory);
             return None;
         };
         // SAFETY: fresh zeroed memory, a valid record that nobody else knows.
@@ -479,7 +479,7 @@ impl Runtime {
     /// the branches that are open.
     fn silence(&self, record: &Record, because: Refusal) {
         if because != Refusal::None {
-            self.failures.fetch_add(1, Ordering::Relaxed);
+            self.refuse(record.cell(), because);
             record.refusal.store(because as u8, Ordering::Relaxed);
         }
         record.silent.store(true, Ordering::Relaxed);
@@ -491,6 +491,13 @@ impl Runtime {
         record.set_pace(pace);
         record.rest.store(rest, Ordering::Relaxed);
         record.cell().gate.fetch_or(GATE_QUIET, Ordering::Relaxed);
+    }
+
+    fn refuse(&self, cell: &Cell, because: Refusal) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        let cell = core::ptr::from_ref(cell) as usize;
+        let site = || self.image().and_then(|image| site_of_cell(image, cell));
+        System::refused(because, || site().map_or(0, |site| site.compare()));
     }
 
     /// In a forked child: its memory is a copy.
@@ -556,7 +563,10 @@ impl Locked<'_> {
 
 /// The rows of the site table that belong to a record, for reports.
 pub fn site_of(image: &Image, record: &Record) -> Option<Site> {
-    let cell = record.cell.load(Ordering::Relaxed) as usize;
+    site_of_cell(image, record.cell.load(Ordering::Relaxed) as usize)
+}
+
+fn site_of_cell(image: &Image, cell: usize) -> Option<Site> {
     image.sites().find(|site| site.cell() == cell)
 }
 

@@ -19,6 +19,7 @@
 #include <linux/rcupdate.h>
 #include <linux/seq_file.h>
 #include <linux/set_memory.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
@@ -71,11 +72,19 @@ static struct relpoline_owner relpoline_vmlinux = {
 	.blocks = LIST_HEAD_INIT(relpoline_vmlinux.blocks),
 };
 
+#if IS_ENABLED(CONFIG_RELPOLINE_TEST)
+/* The self-test wants to see what happens without memory. */
+static bool relpoline_starve;
+#else
+#define relpoline_starve false
+#endif
+
 static void *relpoline_book(struct relpoline_owner *owner, void *memory, bool code)
 {
 	struct relpoline_block *block = memory ? kmalloc(sizeof(*block), GFP_KERNEL) : NULL;
 
-	if (!block) {
+	if (!block || relpoline_starve) {
+		kfree(block);
 		if (code)
 			relpoline_free_code(memory);
 		else
@@ -163,6 +172,9 @@ void relpoline_sys_sync(void)
 	text_poke_sync();
 }
 
+/* From the first to the last byte that a direct branch of the kernel or of a module can reach, chains included. */
+#define RELPOLINE_REACH (SZ_2G - SZ_256M)
+
 /*
  * Initialisation code goes, and other code may come to its place without a word; so may that of BPF programs and
  * trampolines. A module that is going has had its branches closed already, or is about to.
@@ -174,6 +186,10 @@ bool relpoline_sys_is_lasting(unsigned long target)
 
 	if (__is_kernel_text(target))
 		return true;
+	if (abs((long)(target - (unsigned long)_text)) >= RELPOLINE_REACH) {
+		pr_warn_once("target %pS is out of reach: calls of it stay retpolines\n", (void *)target);
+		return false;
+	}
 	preempt_disable();
 	module = __module_text_address(target);
 	lasting = module && module->state != MODULE_STATE_GOING && within_module_core(target, module);
@@ -186,6 +202,11 @@ bool relpoline_sys_is_lasting(unsigned long target)
 void relpoline_sys_write(struct seq_file *file, const u8 *bytes, size_t length)
 {
 	seq_write(file, bytes, length);
+}
+
+void relpoline_sys_warn(unsigned long site, const u8 *why, size_t length)
+{
+	pr_warn("%pS stays a retpoline: %.*s; said once\n", (void *)site, (int)length, why);
 }
 
 bool relpoline_sys_symbol(unsigned long address, char *name)
@@ -282,10 +303,12 @@ static void relpoline_module_comes(struct module *module)
 	relpoline_lock();
 	owner->image = relpoline_open(&place, relpoline_mode);
 	relpoline_unlock();
-	if (owner->image)
+	if (owner->image) {
 		module->relpoline_owner = owner;
-	else
+	} else {
+		pr_warn_once("no memory: all calls of %s stay retpolines\n", module->name);
 		kfree(owner);
+	}
 }
 
 static void relpoline_module_goes(struct module *module)
@@ -507,5 +530,40 @@ void relpoline_test_set_mode(u32 mode)
 	relpoline_switch(mode);
 }
 EXPORT_SYMBOL_GPL(relpoline_test_set_mode);
+
+/* From now on, or no longer, the runtime gets no memory. */
+void relpoline_test_starve(bool on)
+{
+	relpoline_lock();
+	relpoline_starve = on;
+	relpoline_unlock();
+}
+EXPORT_SYMBOL_GPL(relpoline_test_starve);
+
+u64 relpoline_test_failures(struct module *module)
+{
+	u64 failures;
+
+	relpoline_lock();
+	failures = relpoline_failures(module->relpoline_owner->image);
+	relpoline_unlock();
+	return failures;
+}
+EXPORT_SYMBOL_GPL(relpoline_test_failures);
+
+/* A copy of some code, so far away that no direct branch reaches it. To be freed by vfree. */
+void *relpoline_test_far_code(const u8 *bytes, size_t length)
+{
+	void *memory = __vmalloc_node_range(PAGE_SIZE, PAGE_SIZE, VMALLOC_START, VMALLOC_END, GFP_KERNEL, PAGE_KERNEL,
+					    VM_FLUSH_RESET_PERMS, NUMA_NO_NODE, __builtin_return_address(0));
+
+	if (memory) {
+		memset(memory, INT3_INSN_OPCODE, PAGE_SIZE);
+		memcpy(memory, bytes, length);
+		relpoline_set_rox((unsigned long)memory, 1);
+	}
+	return memory;
+}
+EXPORT_SYMBOL_GPL(relpoline_test_far_code);
 
 #endif

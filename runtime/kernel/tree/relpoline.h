@@ -42,6 +42,7 @@ void relpoline_relearn(void);
 size_t relpoline_code_goes(unsigned long start, unsigned long end);
 u64 relpoline_closings(void);
 void relpoline_recycle(u64 closed);
+u64 relpoline_failures(const struct relpoline_image *image);
 void relpoline_report(struct seq_file *file);
 void relpoline_report_slow_calls(struct seq_file *file);
 void relpoline_list_sites(struct seq_file *file);
@@ -53,6 +54,7 @@ void relpoline_sys_poke(unsigned long address, const u8 *bytes, size_t length);
 void relpoline_sys_sync(void);
 bool relpoline_sys_is_lasting(unsigned long target);
 void relpoline_sys_write(struct seq_file *file, const u8 *bytes, size_t length);
+void relpoline_sys_warn(unsigned long site, const u8 *why, size_t length);
 bool relpoline_sys_symbol(unsigned long address, char *name);
 const char *relpoline_sys_object(unsigned long text);
 
@@ -62,5 +64,8 @@ void __relpoline_slow(void);
 /* For the self-test. */
 void relpoline_test_relearn(void);
 void relpoline_test_set_mode(u32 mode);
+void relpoline_test_starve(bool on);
+u64 relpoline_test_failures(struct module *module);
+void *relpoline_test_far_code(const u8 *bytes, size_t length);
 
 #endif

@@ -73,6 +73,9 @@ pub trait Port {
     /// and other code come to the same address, at any time.
     fn is_lasting(target: u64) -> bool;
 
+    /// A site has been refused. Not every refusal is worth a word; `site` finds the address of its compare.
+    fn refused(because: Refusal, site: impl FnOnce() -> usize);
+
     /// Opens the code of this process for writing.
     ///
     /// # Errors

@@ -24,12 +24,14 @@ use std::{
 const FOLDER: &str = "arch/x86/kernel/relpoline";
 
 /// What goes into [`FOLDER`], besides the object.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 10] = [
     ("Kconfig", include_str!("../../../runtime/kernel/tree/Kconfig")),
     ("Makefile", include_str!("../../../runtime/kernel/tree/Makefile")),
     ("compat.h", include_str!("../../../runtime/kernel/tree/compat.h")),
     ("core.c", include_str!("../../../runtime/kernel/tree/core.c")),
     ("guest.c", include_str!("../../../runtime/kernel/tree/guest.c")),
+    ("hostile.c", include_str!("../../../runtime/kernel/tree/hostile.c")),
+    ("refused.c", include_str!("../../../runtime/kernel/tree/refused.c")),
     ("relpoline.h", include_str!("../../../runtime/kernel/tree/relpoline.h")),
     ("test.c", include_str!("../../../runtime/kernel/tree/test.c")),
     ("test.h", include_str!("../../../runtime/kernel/tree/test.h")),

@@ -1,10 +1,12 @@
 //! The images of a kernel, vmlinux and its modules, and what the C side asks of them. Every function here is called
 //! in a context that may sleep, under the C side's mutex and `text_mutex`, with CPU hot-plug held off.
 
-use super::slow_path;
 use super::sys::SeqFile;
+use super::{System, slow_path};
 use crate::layout::{Cell, Entry};
 use crate::options::Mode;
+use crate::policy::Refusal;
+use crate::port::Port;
 use crate::record::Record;
 use crate::runtime::Runtime;
 use crate::site::{Image, Site};
@@ -29,7 +31,7 @@ static OWNER: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
 /// Calls of [`relpoline_code_goes`].
 static CLOSINGS: AtomicU64 = AtomicU64::new(0);
 
-/// Patches and so on of images that have gone.
+/// [`Runtime::totals`] of images that have gone.
 static GONE: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
 
 /// To whom memory is booked now.
@@ -92,7 +94,7 @@ fn mode_of(number: u32) -> Mode {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn relpoline_open(place: &Place, mode: u32) -> *mut Governed {
     OWNER.store(place.owner, Ordering::Relaxed);
-    let Some(memory) = <super::System as crate::port::Port>::map(size_of::<Governed>()) else {
+    let Some(memory) = System::map(size_of::<Governed>()) else {
         return core::ptr::null_mut();
     };
     let new = memory.as_ptr().cast::<Governed>();
@@ -110,6 +112,11 @@ pub unsafe extern "C" fn relpoline_open(place: &Place, mode: u32) -> *mut Govern
         data: place.data..place.data_end,
         entries,
     };
+    for site in image.sites() {
+        if let Err(refusal) = image.check(&site) {
+            System::refused(refusal, || site.compare());
+        }
+    }
     governed.runtime.open(Some(image), mode_of(mode));
     IMAGES.store(new, Ordering::Relaxed);
     new
@@ -139,17 +146,20 @@ pub unsafe extern "C" fn relpoline_close(image: *mut Governed) {
     slow_path::forget(of_image);
 }
 
+/// Whether the table knows of a cell at this address, and it can be one. Whether the code agrees is looked at when
+/// there is something to write.
+fn has_cell(image: &Image, cell: usize) -> bool {
+    let site = image.sites().find(|site| image.data.contains(&cell) && site.cell() == cell);
+    site.is_some_and(|site| matches!(image.check(&site), Ok(()) | Err(Refusal::Bytes)))
+}
+
 /// Attends to the sites that have asked. Returns how many they were.
 #[unsafe(no_mangle)]
 pub extern "C" fn relpoline_poll() -> usize {
     let mut attended = 0;
     for cell in slow_path::asked() {
         // A slow path may have been interrupted before it left its note, and the image has gone meanwhile.
-        let is_known = |image: &Image| image.sites().any(|site| site.cell() == cell as usize);
-        let Some((runtime, _)) = governed()
-            .find(|(_, image)| image.data.contains(&(cell as usize)))
-            .filter(|(_, image)| is_known(image))
-        else {
+        let Some((runtime, _)) = governed().find(|(_, image)| has_cell(image, cell as usize)) else {
             continue;
         };
         attended += 1;
@@ -209,6 +219,12 @@ pub extern "C" fn relpoline_code_goes(start: usize, end: usize) -> usize {
 #[unsafe(no_mangle)]
 pub extern "C" fn relpoline_closings() -> u64 {
     CLOSINGS.load(Ordering::Relaxed)
+}
+
+/// Sites and targets of an image that were refused so far.
+#[unsafe(no_mangle)]
+pub extern "C" fn relpoline_failures(image: &Governed) -> u64 {
+    image.runtime.failures()
 }
 
 /// Makes the branches that the first `closed` calls of [`relpoline_code_goes`] closed free for other targets.

@@ -15,7 +15,10 @@ use crate::site::Image;
 use core::ffi::CStr;
 use core::ops::Range;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+/// Kinds of refusals that the log has told of, a bit for each.
+static TOLD: AtomicU32 = AtomicU32::new(0);
 
 /// The Linux kernel.
 #[derive(Debug)]
@@ -71,6 +74,19 @@ impl Port for System {
     fn is_lasting(target: u64) -> bool {
         // SAFETY: only looks.
         unsafe { sys::relpoline_sys_is_lasting(target as usize) }
+    }
+
+    /// The log tells once of each kind that is not in the order of things.
+    fn refused(because: Refusal, site: impl FnOnce() -> usize) {
+        let kind = 1 << because as u8;
+        if !(because.is_final() || because == Refusal::OutOfReach)
+            || TOLD.fetch_or(kind, Ordering::Relaxed) & kind != 0
+        {
+            return;
+        }
+        let why = because.explain();
+        // SAFETY: text and its length; the address is only named.
+        unsafe { sys::relpoline_sys_warn(site(), why.as_ptr(), why.len()) };
     }
 
     fn open_code() -> Result<TextPoke, Refusal> {

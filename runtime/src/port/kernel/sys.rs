@@ -23,6 +23,8 @@ unsafe extern "C" {
     /// Whether `target` is code of the kernel or of a module that is there, and not of its initialisation.
     pub fn relpoline_sys_is_lasting(target: usize) -> bool;
     pub fn relpoline_sys_write(file: *mut SeqFile, bytes: *const u8, length: usize);
+    /// Tells the log that a site stays a retpoline, and why.
+    pub fn relpoline_sys_warn(site: usize, why: *const u8, length: usize);
     /// Writes the name of the function at `address`.
     pub fn relpoline_sys_symbol(address: usize, name: *mut c_char) -> bool;
     pub fn relpoline_sys_object(text: usize) -> *const c_char;

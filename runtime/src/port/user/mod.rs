@@ -110,6 +110,9 @@ impl Port for System {
         true
     }
 
+    /// Statistics and `RELPOLINE=verbose` tell.
+    fn refused(_: Refusal, _: impl FnOnce() -> usize) {}
+
     fn open_code() -> Result<MemFile, Refusal> {
         let fd = sys::open(MEMORY, libc::O_RDWR).map_err(|error| match error {
             libc::EMFILE | libc::ENFILE | libc::ENOMEM => Refusal::Descriptors,
