@@ -5,6 +5,7 @@
 //! * [`flags`], [`info`]: what builds need that use no wrapper, and whether everything is there.
 //! * [`kernel`]: relpolines in a source tree of the Linux kernel.
 //! * [`sites`], [`audit`]: what was built, read from ELF files ([`elf`]).
+//! * [`report`]: what became of it when it ran.
 //! * [`options`]: the wrappers' own options. [`identity`]: what tells one build of relpoline from another.
 
 pub mod audit;
@@ -17,6 +18,7 @@ pub mod kernel;
 pub mod locate;
 pub mod options;
 pub mod program;
+pub mod report;
 pub mod rustc;
 pub mod sites;
 pub mod standard_library;

@@ -1,7 +1,7 @@
 //! Looks at an installation of relpoline, and at what was built with it.
 
 use clap::{Parser, Subcommand};
-use relpoline_tools::{audit, flags, info, kernel, program, sites};
+use relpoline_tools::{audit, flags, info, kernel, program, report, sites};
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -21,6 +21,8 @@ enum Command {
     Sites(sites::Arguments),
     /// Find every indirect call and jump of a file, and say which are protected
     Audit(audit::Arguments),
+    /// Show a program's statistics as a page (HTML)
+    Report(report::Arguments),
     /// Put relpolines into a source tree of the Linux kernel, or take them out again
     Kernel(kernel::Arguments),
 }
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         Command::Flags(arguments) => flags::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Sites(arguments) => sites::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Kernel(arguments) => kernel::run(&arguments),
     })
 }

@@ -1,0 +1,31 @@
+//! `relpoline report`: the statistics of a program as a page for people.
+
+mod page;
+mod plots;
+mod stats;
+
+use crate::program;
+use anyhow::{Context, Result};
+use stats::Stats;
+use std::{fs, path::PathBuf};
+
+/// Options of `relpoline report`.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Statistics that a program wrote (RELPOLINE_OPTIONS=stats=FILE)
+    #[arg(value_name = "STATS.json")]
+    file: PathBuf,
+    /// Where the page goes, instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// Writes the page.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let stats = Stats::read(&arguments.file)?;
+    let page = page::page(&stats, &arguments.file.display().to_string())?;
+    match &arguments.output {
+        Some(path) => fs::write(path, page).with_context(|| format!("cannot write {}", path.display())),
+        None => program::print(&page),
+    }
+}
