@@ -147,6 +147,9 @@ fn archives_are_looked_into() {
     assert_eq!(files.sites("lib.a").len(), 1);
     files.run("ar", "rcsT thin.a a.o hidden.o").succeeds();
     assert_eq!(files.audit("thin.a")["built_here"]["raw"], 1);
+    fs::remove_file(files.path("hidden.o")).unwrap();
+    files.run("mkfifo", "hidden.o").succeeds();
+    files.run(RELPOLINE, "audit thin.a").fails_with(2, &["cannot read hidden.o: it is no regular file"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::ElfError;
 use object::read::archive::ArchiveFile;
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -46,7 +46,7 @@ fn members(path: &Path, name: &str, bytes: &[u8]) -> Result<Vec<Object>, ElfErro
         let member = member.map_err(|error| damaged(error.to_string()))?;
         let member_name = String::from_utf8_lossy(member.name()).into_owned();
         let content = if archive.is_thin() {
-            read(&thin_member(path, &member_name))?
+            read_member(&thin_member(path, &member_name))?
         } else {
             member.data(bytes).map_err(|error| damaged(format!("{member_name}: {error}")))?.to_vec()
         };
@@ -62,6 +62,15 @@ fn members(path: &Path, name: &str, bytes: &[u8]) -> Result<Vec<Object>, ElfErro
         return Err(ElfError::Kind { name: name.into(), found: "an archive without ELF files".into() });
     }
     Ok(objects)
+}
+
+/// What an archive names may be anything, such as a pipe that nobody writes to.
+fn read_member(path: &Path) -> Result<Vec<u8>, ElfError> {
+    let error = |source| ElfError::Read { path: path.into(), source };
+    if !fs::metadata(path).map_err(error)?.is_file() {
+        return Err(error(io::Error::other("it is no regular file")));
+    }
+    read(path)
 }
 
 /// A thin archive names its members relative to itself.
