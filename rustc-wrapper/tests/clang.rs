@@ -3,7 +3,7 @@
 mod common;
 
 use common::{CLANG, DISPATCH, DISPATCH_OUTPUT, Files, REAL_CLANG, clangxx, command, home};
-use std::process::Stdio;
+use std::{fs, process::Stdio};
 
 fn dispatch() -> Files {
     Files::new(&[
@@ -144,6 +144,60 @@ fn cmake_finds_the_archiver_by_the_compilers_prefix() {
     let archiver = std::path::Path::new(CLANG).with_file_name("relpoline-llvm-ar");
     files.run(&archiver, "rcs liba.a a.o").in_silence();
     assert!(files.run(&archiver, "t liba.a").stdout.contains("a.o"));
+}
+
+/// Copies of plugin and runtime, where a test may change them.
+fn home_of(files: &Files) {
+    for part in ["librelpoline_pass.so", "librelpoline_rt.a"] {
+        files.write(&format!("home/{part}"), fs::read(home().join(part)).unwrap());
+    }
+}
+
+#[test]
+fn ccache_takes_objects_again_until_the_plugin_changes() {
+    let files = dispatch();
+    home_of(&files);
+    let plugin = files.path("home/librelpoline_pass.so");
+    let ccache = |line: &str| {
+        let mut ccache = command("ccache");
+        ccache.env("CCACHE_DIR", files.path("cache")).env("CCACHE_EXTRAFILES", &plugin);
+        ccache.env("RELPOLINE_HOME", files.path("home"));
+        files.run_with(ccache, line).in_silence().stdout
+    };
+    let compile = || {
+        ccache(&format!("{CLANG} -O2 -c a.c -o a.o"));
+        let stats = ccache("--print-stats");
+        let number = |name: &str| -> u32 {
+            let line = stats.lines().find(|line| line.starts_with(name)).unwrap();
+            line.rsplit('\t').next().unwrap().parse().unwrap()
+        };
+        [number("cache_miss"), number("direct_cache_hit")]
+    };
+    assert_eq!([compile(), compile()], [[1, 0], [1, 1]]);
+    assert_eq!(files.sites("a.o").len(), 1);
+    fs::write(&plugin, [fs::read(&plugin).unwrap(), vec![0]].concat()).unwrap();
+    assert_eq!([compile(), compile()], [[2, 1], [2, 2]]);
+}
+
+#[test]
+fn the_same_source_gives_the_same_bytes_wherever_it_is_and_relpoline_is() {
+    let outputs = [(); 2].map(|()| {
+        let files = dispatch();
+        home_of(&files);
+        for line in [
+            "-O2 -g -ffile-prefix-map=HERE=. a.c -o a",
+            "-O2 -g -ffile-prefix-map=HERE=. -flto=thin a.c -o thin",
+            "-O0 -g -ffile-prefix-map=HERE=. -c a.c -o a.o",
+        ] {
+            let mut clang = command(CLANG);
+            clang.env("RELPOLINE_HOME", files.path("home"));
+            files
+                .run_with(clang, &line.replace("HERE", files.path("a.c").parent().unwrap().to_str().unwrap()))
+                .in_silence();
+        }
+        ["a", "thin", "a.o"].map(|name| fs::read(files.path(name)).unwrap())
+    });
+    assert!(outputs[0] == outputs[1]);
 }
 
 #[test]

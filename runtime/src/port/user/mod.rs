@@ -110,7 +110,7 @@ impl Port for System {
         true
     }
 
-    /// Statistics and `RELPOLINE=verbose` tell.
+    /// Statistics and `RELPOLINE_OPTIONS=verbose=1` tell.
     fn refused(_: Refusal, _: impl FnOnce() -> usize) {}
 
     fn open_code() -> Result<MemFile, Refusal> {
