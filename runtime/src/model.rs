@@ -106,6 +106,7 @@ impl CodeWriter for Writer {
             // SAFETY: the caller's promise.
             return unsafe { self.0.write(address, bytes) };
         }
+        step(Refusal::Stolen)?;
         for (at, byte) in (address..).zip(bytes) {
             step(Refusal::Write)?;
             // SAFETY: likewise.

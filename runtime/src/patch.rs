@@ -128,12 +128,14 @@ pub struct Bodies {
     slots: usize,
     left: usize,
     reserve_taken: bool,
+    /// A body that was taken and does not belong to a chain yet.
+    spare: Option<NonNull<Chain>>,
 }
 
 impl Bodies {
     /// Nothing taken yet.
     pub const fn new() -> Self {
-        Self { code: 0, slots: 0, left: 0, reserve_taken: false }
+        Self { code: 0, slots: 0, left: 0, reserve_taken: false, spare: None }
     }
 
     /// After a fork that caught another thread at work: what has been handed out stays so.
@@ -143,6 +145,9 @@ impl Bodies {
 
     /// Sees to it that there is room for a body. No writer is open.
     fn reserve(&mut self, image: &Image) -> Result<(), Refusal> {
+        if self.spare.is_some() {
+            return Ok(());
+        }
         if self.left == 0 && !self.reserve_taken {
             self.reserve_taken = true;
             if let Some(reserve) = System::chain_reserve() {
@@ -160,13 +165,28 @@ impl Bodies {
         Ok(())
     }
 
-    /// Addresses for a body and its slots.
-    fn take(&mut self) -> (usize, usize) {
-        let taken = (self.code, self.slots);
+    /// A body to which no branch leads: it is written, and written anew after a failure, before one does. The spare
+    /// one then is none any more.
+    fn take(&mut self, arena: &mut Arena) -> Result<NonNull<Chain>, Refusal> {
+        if let Some(spare) = self.spare {
+            return Ok(spare);
+        }
+        let chain: NonNull<Chain> = arena.take().ok_or(Refusal::Memory)?;
+        let new = Chain {
+            body: self.code,
+            slots: self.slots,
+            targets: [0; LINKS],
+            used: 0,
+            stale: [false; LINKS],
+            next: None,
+        };
+        // SAFETY: the arena just gave this memory to nobody else.
+        unsafe { chain.write(new) };
         self.code += BODY_STRIDE;
         self.slots += SLOTS_STRIDE;
         self.left -= 1;
-        taken
+        self.spare = Some(chain);
+        Ok(chain)
     }
 }
 
@@ -261,6 +281,8 @@ pub unsafe fn write_inline(
             Ok(()) => written += 1,
             // Some of the bytes may have been written: the cell must stay closed.
             Err(Refusal::Write) => return Err(Refusal::Write),
+            // Nothing more can be written; what has been stays, with the copies behind it on their stubs.
+            Err(Refusal::Stolen) if written == 0 => return Err(Refusal::Stolen),
             Err(why) => refusal = why,
         }
     }
@@ -362,6 +384,8 @@ pub unsafe fn recycle(
     copies: impl Iterator<Item = Site>,
     record: &Record,
 ) -> Result<(), Refusal> {
+    // Other branches of the site may have been written back, and no core may know.
+    let half_done = |refusal| if refusal == Refusal::Stolen { Refusal::Write } else { refusal };
     let mut writer = System::open_code()?;
     let inline = record.inline.load(Ordering::Relaxed);
     let inline_stale = record.inline_stale.swap(false, Ordering::Relaxed) && inline != 0;
@@ -375,7 +399,7 @@ pub unsafe fn recycle(
             // does not call code that has gone.
             let branch = image.hot_branch(&site, inline as usize)?;
             // SAFETY: the cell is NEVER, and nobody is at the branch: the caller's promise.
-            unsafe { write_branch(&mut writer, branch, inline as usize, emitted as u64)? };
+            unsafe { write_branch(&mut writer, branch, inline as usize, emitted as u64).map_err(half_done)? };
         }
     }
     if inline_stale {
@@ -393,7 +417,7 @@ pub unsafe fn recycle(
             }
             let target = chain.targets[link] as usize;
             // SAFETY: the slot is NEVER, and nobody is at the branch: the caller's promise.
-            unsafe { write_branch(&mut writer, chain.jump(link), target, slow as u64)? };
+            unsafe { write_branch(&mut writer, chain.jump(link), target, slow as u64).map_err(half_done)? };
             System::sync_cores()?;
             chain.targets[link] = 0;
         }
@@ -456,20 +480,8 @@ unsafe fn add_link(
     let mut chain = match room {
         Some(chain) => chain,
         None => {
-            let (body, slots) = bodies.take();
-            let chain: NonNull<Chain> = arena.take().ok_or(Refusal::Memory)?;
-            // SAFETY: the arena just gave this memory to nobody else.
-            unsafe {
-                chain.write(Chain {
-                    body,
-                    slots,
-                    targets: [0; LINKS],
-                    used: 0,
-                    stale: [false; LINKS],
-                    next: None,
-                })
-            };
-            // SAFETY: as above; nothing refers to the body yet, so no thread can execute it.
+            let chain = bodies.take(arena)?;
+            // SAFETY: the caller holds the lock; nothing refers to the body yet, so no thread can execute it.
             unsafe { write_body(&mut writer, chain.as_ref(), site.stub_hot())? };
             chain
         }
@@ -480,6 +492,7 @@ unsafe fn add_link(
     // SAFETY: the link's slot is NEVER, and was from the start or since long before the link was recycled.
     unsafe { write_branch(&mut writer, body.jump(link), site.stub_hot(), target)? };
     if room.is_none() {
+        bodies.spare = None;
         // The branch that leads to the new body: the stub's, or the one at the end of the last body.
         let jump = match last {
             None => site.stub_cold() + STUB_CHAIN_JUMP,

@@ -109,13 +109,19 @@ pub enum Refusal {
     Descriptors = 11,
     /// The target is generated code, which may go at any time.
     Fleeting = 12,
+    /// Somebody else closed or took the descriptor that code is written through, again and again. Nothing was
+    /// written.
+    Stolen = 13,
 }
 
 impl Refusal {
     /// Whether the site is given up. Other targets may be within reach, and files are closed; the code will not
     /// change.
     pub const fn is_final(self) -> bool {
-        !matches!(self, Self::None | Self::OutOfReach | Self::Full | Self::Descriptors | Self::Fleeting)
+        !matches!(
+            self,
+            Self::None | Self::OutOfReach | Self::Full | Self::Descriptors | Self::Fleeting | Self::Stolen
+        )
     }
 
     /// Text in statistics; empty for none.
@@ -134,6 +140,7 @@ impl Refusal {
             Self::Full => "more targets in turn than a chain can take",
             Self::Descriptors => "too many open files (ulimit -n)",
             Self::Fleeting => "target is code that may go at any time",
+            Self::Stolen => "another thread closed the runtime's descriptor",
         }
     }
 
@@ -152,6 +159,7 @@ impl Refusal {
             10 => Self::Full,
             11 => Self::Descriptors,
             12 => Self::Fleeting,
+            13 => Self::Stolen,
             _ => Self::None,
         }
     }

@@ -16,6 +16,9 @@ use core::cell::UnsafeCell;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
+/// How often a descriptor is opened that is taken away each time.
+pub const TRIES: usize = 4;
+
 /// The state of one runtime.
 pub struct Runtime {
     lock: Lock,
@@ -308,7 +311,7 @@ impl Runtime {
             self.patching.store(core::ptr::from_ref(record).cast_mut(), Ordering::Relaxed);
             let copies = guarded.index.copies(image, core::ptr::from_ref(cell) as usize);
             // SAFETY: the lock is held. Nothing was written for this cell, which had no record; what is written
-            // now is remembered, and a failure but for the reach is final.
+            // now is remembered, and a failure that has written anything is final.
             let result = copies.and_then(|copies| unsafe {
                 patch::write_inline(&mut writer, image, copies, cell, known.targets[0])
             });
@@ -344,7 +347,7 @@ impl Runtime {
         for way in ways.iter().map(|&way| usize::from(way)) {
             // Read once: the slow path may write it meanwhile.
             let target = record.targets[way].load(Ordering::Relaxed);
-            match self.place(guarded, image, record, target) {
+            match self.place_or_retry(guarded, image, record, target) {
                 Ok(written) => {
                     self.patches.fetch_add(1, Ordering::Relaxed);
                     self.written.fetch_add(written.into(), Ordering::Relaxed);
@@ -365,6 +368,23 @@ impl Runtime {
             Refusal::None => record.arm(MISS_LIMIT),
             refusal => self.silence(record, refusal),
         }
+    }
+
+    /// As [`Runtime::place`]. A descriptor that somebody took is opened anew: what failed has written nothing.
+    fn place_or_retry(
+        &self,
+        guarded: &mut Guarded,
+        image: &Image,
+        record: &Record,
+        target: u64,
+    ) -> Result<bool, Refusal> {
+        for _ in 1..TRIES {
+            match self.place(guarded, image, record, target) {
+                Err(Refusal::Stolen) => {}
+                result => return result,
+            }
+        }
+        self.place(guarded, image, record, target)
     }
 
     /// Opens a branch to `target`, the inline branch if it leads there or is still free. Returns whether code was

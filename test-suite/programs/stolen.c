@@ -66,7 +66,7 @@ int main(int argc, char **argv) {
         require(!ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &call), "receive");
         descriptor = (int)call.data.args[0];
         // Every look in its turn: before a write, and before the descriptor is closed.
-        if (descriptor >= 0 && looks++ % 4 == 0 && thefts < MOST) {
+        if (descriptor >= 0 && looks++ % 7 == 0 && thefts < MOST) {
             require(dup2(file, descriptor) == descriptor, "dup2");
             stolen[thefts++] = (unsigned long)descriptor;
         }

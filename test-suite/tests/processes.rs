@@ -71,8 +71,9 @@ fn code_is_never_written_into_a_file_that_took_the_descriptors_number() {
         let file = program.dir().join("file");
         let run = program.run(&[&file]).unwrap();
         assert_eq!(run.stdout(), "ok\n", "{variant:?}");
+        // What was stolen is opened anew.
         assert!(
-            run.total("patches") >= 100 && run.total("failures") >= 50,
+            run.total("patches") >= 700 && run.total("failures") == 0,
             "{variant:?}: {}",
             run.stats["totals"]
         );

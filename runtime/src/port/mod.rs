@@ -79,7 +79,7 @@ pub trait Port {
     /// Opens the code of this process for writing.
     ///
     /// # Errors
-    /// [`Refusal::Write`], or [`Refusal::Descriptors`]. Only one writer is open at a time.
+    /// [`Refusal::Write`], [`Refusal::Descriptors`], or [`Refusal::Stolen`]. Only one writer is open at a time.
     fn open_code() -> Result<Self::CodeWriter, Refusal>;
 
     /// In a forked child: gives up the writer that another thread of the parent had open.
@@ -98,7 +98,7 @@ pub trait CodeWriter {
     /// Writes `bytes` at `address`.
     ///
     /// # Errors
-    /// [`Refusal::Write`]; some of the bytes may have been written.
+    /// [`Refusal::Write`]; some of the bytes may have been written. [`Refusal::Stolen`]: none of them.
     ///
     /// # Safety
     /// No thread executes any of the bytes until [`Port::sync_cores`] has returned.

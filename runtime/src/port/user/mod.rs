@@ -14,6 +14,7 @@ mod warm;
 
 use super::{CodeWriter, Port};
 use crate::policy::Refusal;
+use crate::runtime;
 use core::ffi::CStr;
 use core::ops::Range;
 use core::ptr::NonNull;
@@ -120,7 +121,7 @@ impl Port for System {
         })?;
         let file = MemFile { fd, identity: sys::identity(MEMORY).unwrap_or_default() };
         OPENED.remember(&file);
-        if file.is_ours() { Ok(file) } else { Err(Refusal::Write) }
+        if file.is_ours() { Ok(file) } else { Err(file.missing()) }
     }
 
     fn abandon_code() {
@@ -141,11 +142,20 @@ impl Port for System {
 /// Fills new memory for code with traps.
 fn fill(start: NonNull<u8>, length: usize) -> bool {
     const PIECE: usize = 256;
-    let Ok(mut writer) = System::open_code() else { return false };
+    let mut writer = System::open_code();
     (0..length).step_by(PIECE).all(|at| {
         let piece = &[TRAP; PIECE][..PIECE.min(length - at)];
-        // SAFETY: nobody knows the memory yet.
-        unsafe { writer.write(start.as_ptr() as usize + at, piece) }.is_ok()
+        (0..runtime::TRIES).any(|_| {
+            // SAFETY: nobody knows the memory yet.
+            let write = |writer: &mut MemFile| unsafe { writer.write(start.as_ptr() as usize + at, piece) };
+            let written = writer.as_mut().is_ok_and(|writer| write(writer).is_ok());
+            if !written {
+                // One is open at a time.
+                writer = Err(Refusal::Stolen);
+                writer = System::open_code();
+            }
+            written
+        })
     })
 }
 
@@ -165,6 +175,11 @@ pub struct MemFile {
 }
 
 impl MemFile {
+    /// Why it cannot be written through: its number leads elsewhere, or it never led to memory.
+    fn missing(&self) -> Refusal {
+        if self.identity == sys::Identity::default() { Refusal::Write } else { Refusal::Stolen }
+    }
+
     fn is_ours(&self) -> bool {
         self.identity != sys::Identity::default() && sys::identity_of(self.fd) == Some(self.identity)
     }
@@ -172,8 +187,15 @@ impl MemFile {
 
 impl CodeWriter for MemFile {
     unsafe fn write(&mut self, address: usize, bytes: &[u8]) -> Result<(), Refusal> {
-        let written = self.is_ours() && sys::write_at(self.fd, bytes, address) == Ok(bytes.len());
-        if written { Ok(()) } else { Err(Refusal::Write) }
+        if !self.is_ours() {
+            return Err(self.missing());
+        }
+        match sys::write_at(self.fd, bytes, address) {
+            Ok(length) if length == bytes.len() => Ok(()),
+            // Closed since the look above: an error means that nothing was written.
+            Err(_) if !self.is_ours() => Err(self.missing()),
+            _ => Err(Refusal::Write),
+        }
     }
 }
 
