@@ -9,7 +9,17 @@ import re
 import sys
 from pathlib import Path
 
-TITLES = ("program", "results, all the same", "failed in both", "sites", "raw, built here", "raw, elsewhere", "text", "build time")
+TITLES = (
+    "program",
+    "results, all the same",
+    "failed in both",
+    "sites",
+    "raw, built here",
+    "raw, elsewhere",
+    "text",
+    "runtime",
+    "build time",
+)
 
 
 def growth(before, after):
@@ -44,6 +54,8 @@ def judge(folder):
     if not sites:
         wrong.append("no sites")
     text = {variant: executable(of("sections")) for variant, of in read.items()}
+    empty = {variant: executable((folder.parent / f"empty/{variant}.sections").read_text()) for variant in read}
+    runtime = (empty["relpoline"] - empty["plain"]) * len(audit)
     time = {variant: sum(map(float, of("time").split()[-2:])) for variant, of in read.items()}
     failures = sum(map(failed, results["plain"]))
     row = (
@@ -53,7 +65,8 @@ def judge(folder):
         str(sites),
         str(raw_here),
         str(total("elsewhere", "raw")),
-        f'{text["plain"] // 1024} KiB {growth(text["plain"], text["relpoline"])}',
+        f'{text["plain"] // 1024} KiB {growth(text["plain"], text["relpoline"] - runtime)}',
+        f"{runtime // 1024} KiB",
         f'{time["plain"]:.1f} s {growth(time["plain"], time["relpoline"])}',
     )
     return row, wrong
