@@ -49,7 +49,7 @@ pub enum Outcome {
 pub struct Sums {
     /// Programs and levels that did the same.
     pub same: AtomicUsize,
-    /// Those that were left out.
+    /// Programs that were left out, others in their place.
     pub skipped: AtomicUsize,
     /// Those that differed.
     pub different: AtomicUsize,
