@@ -19,7 +19,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
         }
     }
     if let Ok(report) = audit::examine(path, &objects, &audit::AllowList::default()) {
-        report.text(true, true);
+        report.text(audit::Scope::Strict, true);
     }
     Corpus::Keep
 });
