@@ -137,6 +137,15 @@ fn nothing_unprotected_is_left_but_what_is_allowed_for_a_reason() {
 }
 
 #[test]
+fn a_function_built_here_is_no_start_up_code_whatever_its_name() {
+    let files = dispatch();
+    files.write("hidden.c", HIDDEN_CALL.replace("hidden", "register_tm_clones"));
+    files.run(CLANG, "-O2 -c hidden.c -o hidden.o").in_silence();
+    assert_eq!(files.run(RELPOLINE, "audit hidden.o").status, 1);
+    assert_eq!(files.audit("hidden.o")["built_here"]["raw"], 1);
+}
+
+#[test]
 fn archives_are_looked_into() {
     let files = dispatch();
     files.run(CLANG, "-O2 -DLIBRARY -c a.c hidden.c").in_silence();

@@ -2,10 +2,11 @@
 //! user's.
 
 use super::{
+    built::Built,
     kernel,
     scan::{Class, Finding},
 };
-use crate::elf::{Image, demangle};
+use crate::elf::{Image, Place, demangle};
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use std::{cell::Cell, fs, path::Path};
@@ -94,16 +95,19 @@ impl Entry {
 impl std::fmt::Display for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         let named = [("function", &self.function), ("section", &self.section)];
-        let mut parts = named.iter().filter_map(|(key, name)| Some(format!("{key} '{}'", name.as_ref()?)));
-        write!(f, "{}", parts.by_ref().collect::<Vec<_>>().join(", "))
+        let parts = named.iter().filter_map(|(key, name)| Some(format!("{key} '{}'", name.as_ref()?)));
+        f.write_str(&parts.collect::<Vec<_>>().join(", "))
     }
 }
 
 /// Turns unprotected branches that may stay into exceptions.
-pub fn apply(list: &AllowList, image: &Image, is_kernel: bool, findings: &mut [Finding]) {
+pub fn apply(list: &AllowList, image: &Image, built: &Built, is_kernel: bool, findings: &mut [Finding]) {
     for finding in findings.iter_mut().filter(|finding| finding.class.is_unprotected()) {
-        let known =
-            if is_kernel { kernel::exception(image, finding.place) } else { start_up(image, finding) };
+        let known = if is_kernel {
+            kernel::exception(image, finding.place)
+        } else {
+            start_up(image, built, finding.place)
+        };
         if let Some(reason) = known.or_else(|| list.reason(image, finding)) {
             finding.reason = Some(reason.to_owned());
             finding.class = Class::Exception;
@@ -111,8 +115,12 @@ pub fn apply(list: &AllowList, image: &Image, is_kernel: bool, findings: &mut [F
     }
 }
 
-fn start_up(image: &Image, finding: &Finding) -> Option<&'static str> {
-    let name = image.functions.at(finding.place)?.raw_name();
+/// Start-up code is linked, not built here: a function that merely has such a name is none of it.
+fn start_up(image: &Image, built: &Built, place: Place) -> Option<&'static str> {
+    if built.holds(image, place) {
+        return None;
+    }
+    let name = image.functions.at(place)?.raw_name();
     START_UP.iter().find(|(known, _)| *known == name).map(|&(_, reason)| reason)
 }
 

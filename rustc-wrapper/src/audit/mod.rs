@@ -95,7 +95,7 @@ pub fn examine(path: &Path, objects: &[Object], list: &AllowList) -> Result<Repo
         if is_kernel {
             built.set_everything(&image);
         }
-        allow::apply(list, &image, is_kernel, &mut findings);
+        allow::apply(list, &image, &built, is_kernel, &mut findings);
         report.add(&image, &built, &sites, findings);
     }
     Ok(report)
