@@ -4,7 +4,10 @@ use super::{
     plots::{self, STATES},
     stats::{Site, Stats, Target},
 };
-use crate::{elf::demangle, program::count};
+use crate::{
+    elf::demangle,
+    program::{count, grouped},
+};
 use anyhow::Result;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -117,29 +120,4 @@ fn place(site: &Site) -> String {
 fn colour(state: &str) -> String {
     let known = STATES.iter().find(|known| known.0 == state).map_or(STATES[4].1, |known| known.1);
     format!("#{:02x}{:02x}{:02x}", known.0, known.1, known.2)
-}
-
-/// `1,234,567`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_grouped() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(number), text);
-        }
-    }
 }

@@ -9,7 +9,8 @@ use serde::Serialize;
 use crate::generate::{self, Calls, Order};
 use crate::measure::{Program, Spread};
 use crate::micro::{BATCH, Bench, Build, fastest_batch};
-use crate::table::{Table, grouped};
+use crate::table::Table;
+use relpoline_tools::program::grouped;
 
 /// Sites of the program whose first calls are timed: those of a large program.
 const LEARNING_SITES: usize = 4096;

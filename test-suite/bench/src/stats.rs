@@ -6,7 +6,8 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::table::{Table, grouped};
+use crate::table::Table;
+use relpoline_tools::program::grouped;
 
 /// Statistics of one process.
 #[derive(Debug, Deserialize)]

@@ -50,19 +50,6 @@ impl Table {
     }
 }
 
-/// A number with its thousands apart.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,14 +61,6 @@ mod tests {
         assert_eq!(
             table.render(),
             "| name |    n | why  |\n|------|-----:|------|\n| a    | 1000 | none |\n"
-        );
-    }
-
-    #[test]
-    fn thousands_are_grouped() {
-        assert_eq!(
-            (grouped(7), grouped(1000), grouped(12_345_678)),
-            ("7".into(), "1,000".into(), "12,345,678".into())
         );
     }
 }
