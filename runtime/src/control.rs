@@ -3,10 +3,11 @@
 //! Only data is written: the gates in front of the patched branches close and open again. The branches stay
 //! as they are, which is right for whoever is between a gate and its branch.
 
+use crate::layout::record::State;
 use crate::layout::{GATE_CHAIN, GATE_QUIET};
 use crate::options::Mode;
 use crate::patch;
-use crate::policy::{RETRY, State};
+use crate::policy::RETRY;
 use crate::record::Record;
 use crate::runtime::Runtime;
 use crate::site::{Image, Site};

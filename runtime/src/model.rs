@@ -383,7 +383,7 @@ impl Watched {
     }
 
     fn is_off(&self) -> bool {
-        self.record.state() == crate::policy::State::Off
+        self.record.state() == crate::layout::record::State::Off
     }
 
     /// Whether a call of `target` that begins now comes to it by direct branches.

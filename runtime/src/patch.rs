@@ -35,11 +35,12 @@
 //! serialising instruction that it runs on every other core. `tests/runtime.rs`
 //! of the test suite attacks this: threads, signal handlers and forked children call the sites meanwhile.
 
+use crate::layout::record::WAYS;
 use crate::layout::{
     CHAIN_TAIL, COMPARE_OPCODE, Cell, GATE_CHAIN, GATE_TEST_OPCODE, JMP, NEVER, STUB_CHAIN_JUMP,
 };
 use crate::memory::Arena;
-use crate::policy::{Refusal, WAYS};
+use crate::policy::Refusal;
 use crate::port::{CodeWriter, Port, System};
 use crate::record::Record;
 use crate::site::{Image, Site};

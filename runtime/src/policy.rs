@@ -1,7 +1,6 @@
 //! What follows from a site's counts. Nothing here touches code or memory.
 
-/// Targets that a site can tell apart, and that it compares with at a time.
-pub const WAYS: usize = 16;
+use crate::layout::record::WAYS;
 
 /// Slow calls with one target after which a site that is learning is decided. Deciding costs a few
 /// microseconds, about as much as a thousand retpolines; a site that is called less often would not earn it.
@@ -38,46 +37,6 @@ pub const RETRY: i32 = 1024;
 
 /// As [`LEARN_LIMIT`] where nothing is promoted and every call is to be counted.
 pub const COUNT_LIMIT: i32 = 1 << 20;
-
-/// What a site has become.
-#[repr(u8)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Its calls are counted.
-    Learning = 0,
-    /// One target is compared with and called directly.
-    Monomorphic = 1,
-    /// Further targets are compared with out of line.
-    Polymorphic = 2,
-    /// Too many targets: every call that misses is a retpoline and nothing is counted.
-    Megamorphic = 3,
-    /// Every call is a retpoline.
-    Off = 4,
-}
-
-impl State {
-    /// Name in statistics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Learning => "learning",
-            Self::Monomorphic => "monomorphic",
-            Self::Polymorphic => "polymorphic",
-            Self::Megamorphic => "megamorphic",
-            Self::Off => "off",
-        }
-    }
-
-    /// The state of this number.
-    pub const fn from_number(number: u8) -> Self {
-        match number {
-            0 => Self::Learning,
-            1 => Self::Monomorphic,
-            2 => Self::Polymorphic,
-            3 => Self::Megamorphic,
-            _ => Self::Off,
-        }
-    }
-}
 
 /// Why a site, or one of its targets, stays on the retpoline.
 #[repr(u8)]

@@ -4,18 +4,9 @@
 //! compared with at every call before it is used.
 
 use crate::layout::Cell;
-use crate::policy::{Pace, Refusal, State, WAYS};
+use crate::layout::record::{ALIGN, COUNTS, LIMIT, PLACED, REST, SIZE, STATE, State, TARGETS, TOTALS, WAYS};
+use crate::policy::{Pace, Refusal};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU16, AtomicU64, Ordering};
-
-/// Alignment of records. The lowest bits of a record's address are free for the gate's flags, and no two
-/// sites share a cache line.
-pub const ALIGN: usize = 256;
-
-/// Offset of [`Record::counts`], for the slow path.
-pub const COUNTS: usize = WAYS * 8;
-
-/// Offset of [`Record::rest`], for the slow path.
-pub const REST: usize = COUNTS + (WAYS + 1) * 4;
 
 /// Offset of [`Record::cell`], for the kernel's slow path.
 pub const CELL: usize = core::mem::offset_of!(Record, cell);
@@ -74,9 +65,11 @@ pub struct Record {
 }
 
 const _: () = {
-    assert!(core::mem::offset_of!(Record, targets) == 0);
-    assert!(core::mem::offset_of!(Record, counts) == COUNTS);
-    assert!(core::mem::offset_of!(Record, rest) == REST);
+    use core::mem::offset_of;
+    assert!(offset_of!(Record, targets) == TARGETS && offset_of!(Record, counts) == COUNTS);
+    assert!(offset_of!(Record, rest) == REST && offset_of!(Record, limit) == LIMIT);
+    assert!(offset_of!(Record, state) == STATE && offset_of!(Record, placed) == PLACED);
+    assert!(offset_of!(Record, totals) == TOTALS && offset_of!(Record, learned_calls) == SIZE);
     assert!(align_of::<Record>() == ALIGN && size_of::<Record>() == 2 * ALIGN);
 };
 

@@ -2,13 +2,12 @@
 //! something to say.
 
 use crate::control;
+use crate::layout::record::{State, WAYS};
 use crate::layout::{Cell, GATE_QUIET, NEVER};
 use crate::memory::Arena;
 use crate::options::Mode;
 use crate::patch::{self, Bodies};
-use crate::policy::{
-    self, COUNT_LIMIT, Decision, FOR_EVER, LEARN_LIMIT, MISS_LIMIT, RETRY, Refusal, Seen, State, WAYS,
-};
+use crate::policy::{self, COUNT_LIMIT, Decision, FOR_EVER, LEARN_LIMIT, MISS_LIMIT, RETRY, Refusal, Seen};
 use crate::port::{Guard, Lock, Port, System};
 use crate::record::Record;
 use crate::site::{Image, Index, Site};

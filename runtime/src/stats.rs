@@ -1,8 +1,8 @@
 //! Statistics, as JSON. The format is part of the interface: fields are added, never changed.
 
+use crate::layout::record::{State, WAYS};
 use crate::layout::{self, Form};
 use crate::options::Mode;
-use crate::policy::{State, WAYS};
 use crate::port::{Port, Symbols, System};
 use crate::record::Record;
 use crate::runtime::{self, Runtime};

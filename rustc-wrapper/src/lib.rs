@@ -5,7 +5,7 @@
 //! * [`flags`], [`info`]: what builds need that use no wrapper, and whether everything is there.
 //! * [`kernel`]: relpolines in a source tree of the Linux kernel.
 //! * [`sites`], [`audit`]: what was built, read from ELF files ([`elf`]).
-//! * [`report`]: what became of it when it ran.
+//! * [`top`], [`report`]: what becomes of it while it runs, and what became of it.
 //! * [`options`]: the wrappers' own options. [`identity`]: what tells one build of relpoline from another.
 
 pub mod audit;
@@ -23,3 +23,4 @@ pub mod rustc;
 pub mod sites;
 pub mod standard_library;
 pub mod toolchain;
+pub mod top;

@@ -32,6 +32,12 @@ pub struct Arguments {
 pub struct Site {
     /// Address of the compare; in object files its offset in the section.
     pub address: String,
+    /// The same.
+    #[serde(skip)]
+    pub compare: u64,
+    /// Address of the cell, likewise.
+    #[serde(skip)]
+    pub cell: u64,
     /// Section of the compare.
     pub section: String,
     /// `inline` or `stub`.
@@ -179,6 +185,8 @@ fn read_row(image: &Image, references: &References, start: u64, row: &[u8]) -> R
     });
     Ok(Site {
         address: format!("{:#x}", image.address(site)),
+        compare: image.address(site),
+        cell: image.address(cell),
         section: image.sections[site.section].name.clone(),
         form: match entry.form() {
             Form::Inline => "inline",

@@ -30,9 +30,11 @@
 
 #![no_std]
 
+pub mod record;
+
 use core::sync::atomic::{AtomicU64, AtomicUsize};
 
-/// Version of everything in this file. An entry that carries another one is never patched.
+/// Version of everything in this crate. An entry that carries another one is never patched.
 pub const VERSION: u8 = 1;
 
 /// ELF section of the site table. A C identifier, so that linkers define `__start_` and `__stop_` for it.

@@ -2,8 +2,8 @@
 //! the branches as they are at the moment. No call may come to another function than it asked for.
 
 use super::*;
+use crate::layout::record::ALIGN;
 use crate::layout::{Form, GATE_CHAIN};
-use crate::record::ALIGN;
 use crate::synthetic::{End, Synthetic};
 use core::ops::Deref;
 use core::sync::atomic::AtomicUsize;

@@ -1,7 +1,7 @@
 //! Looks at an installation of relpoline, and at what was built with it.
 
 use clap::{Parser, Subcommand};
-use relpoline_tools::{audit, flags, info, kernel, program, report, sites};
+use relpoline_tools::{audit, flags, info, kernel, program, report, sites, top};
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -23,6 +23,8 @@ enum Command {
     Audit(audit::Arguments),
     /// Show a program's statistics as a page (HTML)
     Report(report::Arguments),
+    /// Watch the call sites of a running process
+    Top(top::Arguments),
     /// Put relpolines into a source tree of the Linux kernel, or take them out again
     Kernel(kernel::Arguments),
 }
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Command::Sites(arguments) => sites::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Report(arguments) => report::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Top(arguments) => top::run(&arguments),
         Command::Kernel(arguments) => kernel::run(&arguments),
     })
 }

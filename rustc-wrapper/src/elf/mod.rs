@@ -10,8 +10,8 @@ pub use input::{Object, load, objects};
 pub use names::demangle;
 
 use object::{
-    Architecture, Object as _, ObjectKind, ObjectSection, ObjectSymbol, RelocationFlags, RelocationTarget,
-    SectionFlags, elf,
+    Architecture, Object as _, ObjectKind, ObjectSection, ObjectSegment, ObjectSymbol, RelocationFlags,
+    RelocationTarget, SectionFlags, SegmentFlags, elf,
 };
 use std::{collections::HashMap, io, path::PathBuf};
 
@@ -59,6 +59,9 @@ pub enum ElfError {
         reason: String,
     },
 }
+
+/// What files are mapped in.
+const PAGE: u64 = 4096;
 
 /// A place in a file: in object files all sections begin at 0, so an address alone does not tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -163,6 +166,18 @@ impl<'data> Image<'data> {
     /// Address of a place; in object files the offset in its section.
     pub fn address(&self, place: Place) -> u64 {
         self.sections[place.section].address.wrapping_add(place.offset)
+    }
+
+    /// The address, in a linked file, of the code that begins at `offset` in the file, or of the page that it begins
+    /// in.
+    pub fn code_address(&self, offset: u64) -> Option<u64> {
+        let is_code =
+            |flags| matches!(flags, SegmentFlags::Elf { p_flags, .. } if p_flags.0 & elf::PF_X.0 != 0);
+        self.file.segments().filter(|segment| is_code(segment.flags())).find_map(|segment| {
+            let (start, size) = segment.file_range();
+            let holds = start & !(PAGE - 1) <= offset && offset < start.checked_add(size)?;
+            holds.then(|| segment.address().wrapping_sub(start).wrapping_add(offset))
+        })
     }
 
     /// Which section of a linked file holds `address`.

@@ -4,7 +4,8 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use relpoline::policy::{Decision, Pace, Refusal, Seen, WAYS, decide};
+use relpoline::layout::record::WAYS;
+use relpoline::policy::{Decision, Pace, Refusal, Seen, decide};
 
 #[derive(Arbitrary, Debug)]
 struct Input {

@@ -5,9 +5,9 @@
 //! decide it writes the cell's address into a table which the worker empties. Cells share places of the table; one
 //! that is overwritten asks again at its next call.
 
+use crate::layout::record::{ALIGN, COUNTS, REST, WAYS};
 use crate::layout::{CELL_GATE, Cell, GATE_QUIET};
-use crate::policy::WAYS;
-use crate::record::{ALIGN, CELL, COUNTS, REST};
+use crate::record::CELL;
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 

@@ -4,9 +4,9 @@
 //! argument is preserved: `al`, the integer arguments and, before anything compiled runs, the vector state.
 //! It is async-signal-safe: it writes only counts, with plain instructions, and takes no lock.
 
+use crate::layout::record::{ALIGN, COUNTS, REST, WAYS};
 use crate::layout::{CELL_GATE, Cell, GATE_QUIET};
-use crate::policy::WAYS;
-use crate::record::{ALIGN, COUNTS, REST, Record};
+use crate::record::Record;
 use core::arch::global_asm;
 
 /// Components of the vector state: SSE, AVX, and AVX-512's three. The x87 state is not touched by the
