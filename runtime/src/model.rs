@@ -8,12 +8,12 @@
 //! signal handlers and forked children, and every way in which a write may be torn.
 //!
 //! What must hold: whoever leaves for a function leaves for the one that it calls; whoever does not takes the slow path
-//! of its own site; and nobody comes to anything else.
+//! of its own site; nobody comes to anything else; and no byte is written of an instruction that a thread may be at.
 
 use crate::control;
 use crate::layout::{CHAIN_TAIL, COMPARE_OPCODE, COMPARE_TAIL, Cell, Form, GATE_TEST_OPCODE, JMP};
 use crate::memory::Arena;
-use crate::patch::{self, Bodies};
+use crate::patch::{self, Bodies, JE};
 use crate::policy::Refusal;
 pub use crate::port::user::{Guard, Lock, Symbols};
 use crate::port::{CodeWriter, Port, user};
@@ -147,7 +147,7 @@ std::thread_local! {
 const INSTRUCTION: usize = 7;
 
 /// Functions lie so far away that more than one byte of a branch changes.
-const FUNCTIONS: usize = 60;
+const FUNCTIONS: usize = 1 + patch::TARGETS;
 
 /// What a thread may be doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -180,9 +180,12 @@ struct Model {
 impl Model {
     fn wrote(&mut self, at: usize, old: u8) {
         self.stale.entry(at).or_default().push(old);
-        // Only threads at the instruction that has this byte see a difference.
-        let near = |thread: &&Thread| (at - INSTRUCTION + 1..=at).contains(&thread.at);
-        self.run(self.threads.iter().filter(near).copied().collect());
+        let near = self.threads.iter().filter(|thread| (at - INSTRUCTION + 1..=at).contains(&thread.at));
+        for thread in near {
+            for code in self.fetched(thread.at) {
+                assert!(thread.at + length(&code) <= at, "WRONG CALL: {at:#x} is written under a thread");
+            }
+        }
     }
 
     fn follow(&mut self) {
@@ -239,27 +242,41 @@ impl Model {
             let distance = i32::from_le_bytes(code[field..field + 4].try_into().unwrap());
             (at + length).wrapping_add_signed(distance as isize)
         };
-        let short = |taken: bool| at + 2 + if taken { usize::from(code[1]) } else { 0 };
+        let behind = at + length(code);
+        let short = |taken: bool| behind + if taken { usize::from(code[1]) } else { 0 };
         Some(match code {
             [a, b, c, ..] if [*a, *b, *c] == COMPARE_OPCODE => {
                 // SAFETY: the cell or the slot that the instruction names.
                 let slot = unsafe { (leads_to(3, 7) as *const u64).read_volatile() };
-                Thread { at: at + 7, equal: slot == target, ..thread }
+                Thread { at: behind, equal: slot == target, ..thread }
             }
             [a, b, .., mask] if [*a, *b] == GATE_TEST_OPCODE => {
                 // SAFETY: likewise.
                 let flags = unsafe { (leads_to(2, 7) as *const u8).read_volatile() };
-                Thread { at: at + 7, equal: flags & mask == 0, ..thread }
+                Thread { at: behind, equal: flags & mask == 0, ..thread }
             }
-            [a, b, c, ..] if [*a, *b, *c] == LEA => Thread { at: at + 7, cell: leads_to(3, 7), ..thread },
+            [a, b, c, ..] if [*a, *b, *c] == LEA => Thread { at: behind, cell: leads_to(3, 7), ..thread },
             [a, b, ..] if [*a, *b] == JNE => {
-                Thread { at: if equal { at + 6 } else { leads_to(2, 6) }, ..thread }
+                Thread { at: if equal { behind } else { leads_to(2, 6) }, ..thread }
             }
-            [a, 5, ..] if *a == COMPARE_TAIL[0] => Thread { at: short(!equal), ..thread },
-            [a, 5, ..] if *a == CHAIN_TAIL[0] => Thread { at: short(equal), ..thread },
+            [a, b, ..] if [*a, *b] == JE => {
+                Thread { at: if equal { leads_to(2, 6) } else { behind }, ..thread }
+            }
+            [a, ..] if *a == COMPARE_TAIL[0] => Thread { at: short(!equal), ..thread },
+            [a, ..] if *a == CHAIN_TAIL[0] => Thread { at: short(equal), ..thread },
             [CALL | JMP, ..] => Thread { at: leads_to(1, 5), ..thread },
             other => panic!("WRONG CALL: of {target:#x}, came to {other:02x?} at {at:#x}"),
         })
+    }
+}
+
+/// Bytes of an instruction; where it is none that is known, as many as an instruction may have.
+fn length(code: &[u8; INSTRUCTION]) -> usize {
+    match code {
+        [a, b, ..] if [*a, *b] == JNE || [*a, *b] == JE => 6,
+        [a, ..] if [COMPARE_TAIL[0], CHAIN_TAIL[0]].contains(a) => 2,
+        [CALL | JMP, ..] => 5,
+        _ => INSTRUCTION,
     }
 }
 
@@ -473,7 +490,7 @@ fn nor_does_one_that_is_refused_at_any_step() {
 
 #[test]
 fn nor_does_a_chain_of_all_bodies() {
-    const ALL: usize = 57;
+    const ALL: usize = patch::TARGETS;
     let mut site = Watched::new(Form::Inline, ALL + 1, None);
     (0..ALL).for_each(|target| site.act(Act::Open(target)));
     assert_eq!(site.place(site.targets[ALL]), Err(Refusal::Full));
@@ -484,7 +501,22 @@ fn nor_does_a_chain_of_all_bodies() {
     site.act(Act::Off);
     assert!(site.targets.iter().all(|&target| !site.reaches(target)));
     site.act(Act::On);
-    assert!(site.reaches(site.targets[1]));
+    assert!(site.reaches(site.targets[ALL - 1]));
+}
+
+#[test]
+fn nor_does_a_chain_that_is_emptied_from_a_body_or_the_next_one_on() {
+    const ALL: usize = 1 + 2 * patch::LINKS + 1;
+    for gone in 1..ALL {
+        let mut site = Watched::new(Form::Inline, ALL + 1, None);
+        (0..ALL).for_each(|target| site.act(Act::Open(target)));
+        site.act(Act::Gone(gone));
+        assert!(site.targets.iter().all(|&target| !site.reaches(target)));
+        // Those in front of it have kept their links, the others get new ones, in another order.
+        (1..=ALL).rev().for_each(|target| site.act(Act::Open(target)));
+        site.act(Act::Gone(ALL));
+        site.act(Act::Open(gone));
+    }
 }
 
 #[test]

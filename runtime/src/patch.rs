@@ -19,16 +19,32 @@
 //!
 //! So a thread at `J` always holds `T`, whatever happens later: the slot may go back to `NEVER` and to `T`
 //! again at any time, because `J` is **written once** and keeps leading to `T`. Another target gets another
-//! branch: the chain, whose links are of the same shape and are opened in the same way. A chain grows by whole
-//! bodies of links, the next one behind a gate of the same kind (a flag instead of a slot; whoever passes it may
-//! hold any target, which is right for the body behind it: its links compare for themselves, and its end is the
-//! slow path).
+//! branch, a link of the chain:
+//!
+//! ```text
+//!         cmp   slot(%rip), %r10
+//!   J:    je    T                        leads to the body's end before it is written
+//!   G:    testb flag(%rip)               whether the next link has been written
+//!         je    end
+//!         ...the next link...
+//!   end:  jmp   slow
+//! ```
+//!
+//! `J` is a conditional branch here, which costs calls of the targets behind it less than a jump over a jump. Whoever
+//! comes to the compare may hold any target and runs `J`, taken or not. So the gate that counts is the one in front of
+//! the whole link: a flag, which is data, has never been set before the link is written (steps 1 to 4 with the flag
+//! for the slot), and links are written in their order. The gate of the first link is the stub's; that of a body
+//! behind this one is the flag of the last link. Whoever passes a flag may hold any target, which is right for what is
+//! behind it: each link compares for itself, and the end is the slow path. Once a link can be reached, opening and
+//! closing its target is a store to its slot.
 //!
 //! A target that has cooled is closed, and opened when it is hot again: two stores to data. To lead a branch
 //! elsewhere, one has to prove that nobody stands in front of it. A program cannot. The kernel can: it waits until
-//! every CPU and every task has passed through a quiescent state since the branch was closed (RCU tasks), so that
-//! whoever had passed the compare has left. Then [`recycle`] makes the branch what it was when it was emitted. This
-//! is done for branches to modules that have gone, which would otherwise use up a site's branches.
+//! every CPU and every task has passed through a quiescent state since all the site's gates were closed (RCU tasks), so
+//! that whoever had passed one has left; and no gate of the site is opened meanwhile. Then [`recycle`] makes the inline
+//! branch what it was when it was emitted, and the links, from the first one on that is to go, what they were before
+//! they were written. This is done for branches to modules that have gone, which would otherwise use up a site's
+//! branches.
 //!
 //! Pairs: the release store of step 4 pairs with the load of the compare in the program's code (x86 keeps
 //! loads in order, and a dependent branch is not retired before its load); `sync_cores` pairs with the
@@ -50,27 +66,31 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Opcode of the direct call with a 32-bit displacement.
 const CALL: u8 = 0xe8;
-/// `jne` over the jump behind it.
-const JNE_OVER_JMP: [u8; 2] = [0x75, 5];
+/// `je` with a 32-bit displacement.
+pub const JE: [u8; 2] = [0x0f, 0x84];
+/// `je` with an 8-bit displacement.
+const JE_SHORT: u8 = CHAIN_TAIL[0];
 /// Bytes of a direct branch.
 const BRANCH_SIZE: usize = 5;
 
 /// Links of one body.
-pub const LINKS: usize = 7;
-/// Bodies of one chain at most. With them a site can be patched for `1 + LINKS * LONGEST_CHAIN` targets in all.
-const LONGEST_CHAIN: usize = 8;
-/// Bytes of one link: compare, short branch, jump.
-const LINK_SIZE: usize = 7 + JNE_OVER_JMP.len() + BRANCH_SIZE;
-/// Distance from the start of a body to the gate of the next one.
-const NEXT_GATE: usize = LINKS * LINK_SIZE;
-/// Distance from the start of a body to the patched jump to the next one.
-const NEXT_JUMP: usize = NEXT_GATE + 7 + 2;
+pub const LINKS: usize = 5;
+/// Bodies of one chain at most.
+const LONGEST_CHAIN: usize = 12;
+/// Targets that a site can be patched for in all.
+pub const TARGETS: usize = 1 + LINKS * LONGEST_CHAIN;
+/// Distance from the start of a link to its branch: the compare.
+const LINK_BRANCH: usize = 7;
+/// Distance from the start of a link to the test of its flag.
+const LINK_GATE: usize = LINK_BRANCH + JE.len() + 4;
+/// Bytes of one link: compare, branch, test, branch to the end.
+const LINK_SIZE: usize = LINK_GATE + 7 + 2;
+/// Distance from the start of a body to the jump to the next one.
+const NEXT_JUMP: usize = LINKS * LINK_SIZE;
 /// Distance from the start of a body to the jump to the slow path.
-const BODY_END: usize = NEXT_GATE + 7 + CHAIN_TAIL.len();
-/// Bytes of a body's code: its links, the gate of the next body, and the jump to the slow path.
+const BODY_END: usize = NEXT_JUMP + BRANCH_SIZE;
+/// Bytes of a body's code: its links, the jump to the next body, and the jump to the slow path.
 const BODY_SIZE: usize = BODY_END + BRANCH_SIZE;
-/// Bit of the flag behind the slots: the jump to the next body is taken.
-const FLAG_NEXT: u64 = 1;
 /// Distance between the bodies of two chains.
 pub const BODY_STRIDE: usize = 128;
 /// Distance between the slots of two chains.
@@ -81,7 +101,7 @@ pub const RESERVED_BODIES: usize = 64;
 const BODIES: usize = 128;
 
 const _: () = assert!(BODY_SIZE <= BODY_STRIDE && LINKS * 8 + 8 <= SLOTS_STRIDE);
-const _: () = assert!(1 + LINKS * LONGEST_CHAIN >= WAYS);
+const _: () = assert!(TARGETS >= WAYS && BODY_END < LINK_SIZE + 128 && LINKS <= 8);
 
 /// Further targets of a site, as many as one body of code compares with.
 #[derive(Debug)]
@@ -90,11 +110,11 @@ pub struct Chain {
     body: usize,
     /// Address of the slots, one for each link.
     slots: usize,
-    /// Targets of the links that have been written, in their order. The links lead there for ever.
+    /// Where the branch of each link leads, 0 for the body's end.
     targets: [u64; LINKS],
-    /// How many they are. A target of 0 among them is a link that may be written again.
+    /// How many links have been written, and may be reached.
     used: usize,
-    /// Links to code that has gone, which have not been opened since.
+    /// Links to code that has gone.
     stale: [bool; LINKS],
     /// The body behind this one.
     next: Option<NonNull<Chain>>,
@@ -102,23 +122,35 @@ pub struct Chain {
 
 impl Chain {
     fn slot(&self, link: usize) -> &AtomicU64 {
-        // SAFETY: `slots` is memory for LINKS slots and a flag that is never unmapped; `link` is not above LINKS.
+        // SAFETY: `slots` is memory for LINKS slots and the flags that is never unmapped; `link` is not above LINKS.
         unsafe { &*((self.slots + link * 8) as *const AtomicU64) }
     }
 
-    /// The flag that the gate of the next body tests.
-    fn flag(&self) -> &AtomicU64 {
+    /// A bit for each link: what is behind it can be reached.
+    fn flags(&self) -> &AtomicU64 {
         self.slot(LINKS)
     }
 
-    /// A link that leads nowhere yet.
-    fn free_link(&self) -> Option<usize> {
-        let again = self.targets[..self.used].iter().position(|&target| target == 0);
-        again.or((self.used < LINKS).then_some(self.used))
+    /// Opens the gates in front of this link, whose links before it have been written.
+    fn open_up_to(&self, link: usize) {
+        publish(self.flags(), self.flags().load(Ordering::Relaxed) | ((1 << link) - 1));
     }
 
-    fn jump(&self, link: usize) -> usize {
-        self.body + link * LINK_SIZE + 7 + JNE_OVER_JMP.len()
+    /// The branch of a link.
+    fn branch(&self, link: usize) -> usize {
+        self.body + link * LINK_SIZE + LINK_BRANCH
+    }
+
+    fn end(&self) -> usize {
+        self.body + BODY_END
+    }
+
+    /// Where the branch of a link leads.
+    fn leads_to(&self, link: usize) -> usize {
+        match self.targets[link] {
+            0 => self.end(),
+            target => target as usize,
+        }
     }
 }
 
@@ -318,10 +350,11 @@ pub unsafe fn extend(
     let body = unsafe { chain.as_mut() };
     body.stale[link] = false;
     publish(body.slot(link), target);
+    body.open_up_to(link);
     // SAFETY: likewise.
     for body in unsafe { chain_of(record) }.take_while(|&body| body != chain) {
-        // SAFETY: likewise. The body has a next one, whose jump was written before it was linked.
-        publish(unsafe { body.as_ref() }.flag(), FLAG_NEXT);
+        // SAFETY: likewise. All links of the body are written, and so is the jump to the next one.
+        unsafe { body.as_ref() }.open_up_to(LINKS);
     }
     record.chain_open.store(true, Ordering::Relaxed);
     open_chain(record.cell());
@@ -344,7 +377,7 @@ pub unsafe fn close(record: &Record) {
         // SAFETY: likewise.
         let body = unsafe { body.as_ref() };
         (0..LINKS).for_each(|link| publish(body.slot(link), NEVER));
-        publish(body.flag(), 0);
+        publish(body.flags(), 0);
     }
 }
 
@@ -370,16 +403,16 @@ pub unsafe fn mark_stale(record: &Record, code: &Range<u64>) -> bool {
     found
 }
 
-/// Leads the site's stale branches back to where they led when they were emitted, so that they can be written for
-/// other targets.
+/// Leads the site's stale inline branch back to where it led when it was emitted, and empties its chain from the first
+/// stale link on, so that they can be written for other targets.
 ///
 /// # Errors
 /// Why some of them were left as they are, or half written: the site's branches must stay closed for ever, if the
 /// refusal is final.
 ///
 /// # Safety
-/// The caller holds the runtime's lock, and every thread that had passed a compare of a stale branch before it was
-/// closed has left the branch since.
+/// The caller holds the runtime's lock. The site has been closed since the branches became stale, and every thread that
+/// had passed one of its gates before has left the code behind it since.
 pub unsafe fn recycle(
     image: &Image,
     copies: impl Iterator<Item = Site>,
@@ -390,9 +423,7 @@ pub unsafe fn recycle(
     let mut writer = System::open_code()?;
     let inline = record.inline.load(Ordering::Relaxed);
     let inline_stale = record.inline_stale.swap(false, Ordering::Relaxed) && inline != 0;
-    let mut slow = None;
     for site in copies {
-        slow.get_or_insert(site.stub_hot());
         let emitted = site.emitted_hot_target();
         // Every copy has to lead to its stub again, where it may have been all the time.
         if inline_stale && image.hot_branch(&site, emitted).is_err() {
@@ -407,23 +438,24 @@ pub unsafe fn recycle(
         System::sync_cores()?;
         record.inline.store(0, Ordering::Relaxed);
     }
-    let slow = slow.ok_or(Refusal::Table)?;
+    let mut emptied = false;
     // SAFETY: the caller's promise.
     for mut body in unsafe { chain_of(record) } {
         // SAFETY: likewise.
         let chain = unsafe { body.as_mut() };
-        for link in 0..chain.used {
-            if !core::mem::take(&mut chain.stale[link]) {
-                continue;
-            }
-            let target = chain.targets[link] as usize;
-            // SAFETY: the slot is NEVER, and nobody is at the branch: the caller's promise.
-            unsafe { write_branch(&mut writer, chain.jump(link), target, slow as u64).map_err(half_done)? };
-            System::sync_cores()?;
+        let first_stale = chain.stale.iter().position(|&stale| stale);
+        let keep = if emptied { 0 } else { first_stale.unwrap_or(chain.used) };
+        emptied |= first_stale.is_some();
+        chain.stale = [false; LINKS];
+        for link in keep..chain.used {
+            let (old, end) = (chain.leads_to(link), chain.end());
+            // SAFETY: nobody is behind the gate in front of the link: the caller's promise.
+            unsafe { write_branch(&mut writer, chain.branch(link), old, end as u64).map_err(half_done)? };
             chain.targets[link] = 0;
         }
+        chain.used = keep;
     }
-    Ok(())
+    if emptied { System::sync_cores() } else { Ok(()) }
 }
 
 /// The bodies of a site's chain.
@@ -470,7 +502,7 @@ unsafe fn add_link(
     // SAFETY: likewise.
     let mut bodies_there = unsafe { chain_of(record) };
     // SAFETY: likewise.
-    let room = bodies_there.find(|body| unsafe { body.as_ref() }.free_link().is_some());
+    let room = bodies_there.find(|body| unsafe { body.as_ref() }.used < LINKS);
     if room.is_none() {
         if length == LONGEST_CHAIN {
             return Err(Refusal::Full);
@@ -489,12 +521,13 @@ unsafe fn add_link(
     };
     // SAFETY: chains are only touched under the runtime's lock, which the caller holds.
     let body = unsafe { chain.as_mut() };
-    let link = body.free_link().ok_or(Refusal::Full)?;
-    // SAFETY: the link's slot is NEVER, and was from the start or since long before the link was recycled.
-    unsafe { write_branch(&mut writer, body.jump(link), site.stub_hot(), target)? };
+    let link = body.used;
+    let old = body.leads_to(link);
+    // SAFETY: the gate in front of the link has never been open, or not since the link was emptied.
+    unsafe { write_branch(&mut writer, body.branch(link), old, target)? };
     if room.is_none() {
         bodies.spare = None;
-        // The branch that leads to the new body: the stub's, or the one at the end of the last body.
+        // The branch that leads to the new body: the stub's, or the one behind the last link.
         let jump = match last {
             None => site.stub_cold() + STUB_CHAIN_JUMP,
             // SAFETY: as above.
@@ -505,7 +538,7 @@ unsafe fn add_link(
     }
     System::sync_cores()?;
     body.targets[link] = target;
-    body.used = body.used.max(link + 1);
+    body.used = link + 1;
     if room.is_none() {
         match last {
             None => record.chain.store(chain.as_ptr(), Ordering::Relaxed),
@@ -525,8 +558,8 @@ pub fn reaches(image: &Image, target: u64) -> bool {
     target.abs_diff(start) < reach && target.abs_diff(end) < reach
 }
 
-/// Writes the links and the jump to the next body, all of them to the slow path, and the jump there behind them;
-/// and the slots, all NEVER, and the flag.
+/// Writes a body: links that lead to its end, the jump to the next body, which leads to the slow path like the one
+/// behind it; and the slots, all NEVER, and the flags, none set.
 ///
 /// # Safety
 /// Nobody can execute the body.
@@ -541,24 +574,23 @@ unsafe fn write_body(
         code[at..at + bytes.len()].copy_from_slice(bytes);
         at += bytes.len();
     };
+    chain.flags().store(0, Ordering::Relaxed);
+    let flags = chain.slots + LINKS * 8;
     for link in 0..LINKS {
         chain.slot(link).store(NEVER, Ordering::Relaxed);
         let start = chain.body + link * LINK_SIZE;
         put(&COMPARE_OPCODE);
-        put(&displacement(start + 7, chain.slots + link * 8)?.to_le_bytes());
-        put(&JNE_OVER_JMP);
-        put(&[JMP]);
-        put(&displacement(chain.jump(link) + BRANCH_SIZE, slow)?.to_le_bytes());
+        put(&displacement(start + LINK_BRANCH, chain.slots + link * 8)?.to_le_bytes());
+        put(&JE);
+        put(&displacement(start + LINK_GATE, chain.end())?.to_le_bytes());
+        put(&GATE_TEST_OPCODE);
+        put(&displacement(start + LINK_GATE + 7, flags)?.to_le_bytes());
+        put(&[1 << link, JE_SHORT, (BODY_END - (link + 1) * LINK_SIZE) as u8]);
     }
-    // testb $FLAG_NEXT, flag(%rip); je over the jump; jmp: as in the stub.
-    chain.flag().store(0, Ordering::Relaxed);
-    put(&GATE_TEST_OPCODE);
-    put(&displacement(chain.body + NEXT_GATE + 7, chain.slots + LINKS * 8)?.to_le_bytes());
-    put(&[FLAG_NEXT as u8]);
-    put(&CHAIN_TAIL[..3]);
-    put(&displacement(chain.body + NEXT_JUMP + BRANCH_SIZE, slow)?.to_le_bytes());
-    put(&[JMP]);
-    put(&displacement(chain.body + BODY_SIZE, slow)?.to_le_bytes());
+    for jump in [NEXT_JUMP, BODY_END] {
+        put(&[JMP]);
+        put(&displacement(chain.body + jump + BRANCH_SIZE, slow)?.to_le_bytes());
+    }
     // SAFETY: the caller's promise.
     unsafe { writer.write(chain.body, &code) }
 }
@@ -566,7 +598,7 @@ unsafe fn write_body(
 /// Retargets the direct branch at `at` from `old` to `new`:
 ///
 /// ```text
-/// before: e8|e9 <old>        after: e8|e9 <new>
+/// before: e8|e9|0f 84 <old>        after: e8|e9|0f 84 <new>
 /// ```
 ///
 /// # Safety
@@ -577,12 +609,13 @@ unsafe fn write_branch(
     old: usize,
     new: u64,
 ) -> Result<(), Refusal> {
-    let from = at + BRANCH_SIZE;
-    let is = code_at(at);
-    if !matches!(is[0], CALL | JMP) {
-        return Err(Refusal::Bytes);
-    }
-    let leads_to = from.wrapping_add_signed(i32::from_le_bytes([is[1], is[2], is[3], is[4]]) as isize);
+    let field = match code_at(at) {
+        [CALL | JMP] => at + 1,
+        [byte] if byte == JE[0] && code_at(at + 1) == [JE[1]] => at + JE.len(),
+        _ => return Err(Refusal::Bytes),
+    };
+    let from = field + 4;
+    let leads_to = from.wrapping_add_signed(i32::from_le_bytes(code_at(field)) as isize);
     let new = usize::try_from(new).map_err(|_| Refusal::OutOfReach)?;
     // The new target may be there already: an earlier try that failed after this write.
     if leads_to != old && leads_to != new {
@@ -590,8 +623,8 @@ unsafe fn write_branch(
     }
     let bytes = displacement(from, new)?.to_le_bytes();
     // SAFETY: the caller's promise.
-    unsafe { writer.write(at + 1, &bytes)? };
-    if code_at(at)[1..] != bytes {
+    unsafe { writer.write(field, &bytes)? };
+    if code_at(field) != bytes {
         return Err(Refusal::Write);
     }
     Ok(())
@@ -601,8 +634,8 @@ fn displacement(from: usize, to: usize) -> Result<i32, Refusal> {
     i32::try_from((to as i64).wrapping_sub(from as i64)).map_err(|_| Refusal::OutOfReach)
 }
 
-fn code_at(at: usize) -> [u8; BRANCH_SIZE] {
-    // SAFETY: `at` is a branch of the image or of a chain, found by decoding or made here. Volatile: the
+fn code_at<const N: usize>(at: usize) -> [u8; N] {
+    // SAFETY: `at` is in a branch of the image or of a chain, found by decoding or made here. Volatile: the
     // bytes change behind the compiler's back.
-    unsafe { core::ptr::read_volatile(at as *const [u8; BRANCH_SIZE]) }
+    unsafe { core::ptr::read_volatile(at as *const [u8; N]) }
 }

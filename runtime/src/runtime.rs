@@ -249,6 +249,10 @@ impl Runtime {
         {
             return;
         }
+        // Until its branches are free, none of them may be opened: see `recycle`.
+        if record.stale_since.load(Ordering::Relaxed) != 0 {
+            return;
+        }
         let placed = record.placed.load(Ordering::Relaxed);
         let mut seen = [Seen { way: 0, calls: 0, placed: true, reachable: false }; WAYS];
         let mut known = 0;
@@ -463,7 +467,7 @@ impl Runtime {
     /// targets.
     ///
     /// # Safety
-    /// Every thread that was in front of one of these branches has left it since that call.
+    /// Every thread that was at a site's branches, or in its chain, has left them since that call.
     pub unsafe fn recycle(&self, closed: u64) {
         let (Some(mut guarded), Some(image)) = (self.lock(), self.image()) else { return };
         for record in self.records() {

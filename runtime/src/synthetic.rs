@@ -5,6 +5,7 @@ use crate::layout::{
     CELL_GATE, CHAIN_TAIL, COMPARE_OPCODE, COMPARE_TAIL, Cell, Entry, Form, GATE_CHAIN, GATE_TEST_OPCODE,
     JMP, NEVER, STUB_HOT,
 };
+use crate::patch::JE;
 use crate::site::{Image, Site};
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -15,7 +16,7 @@ const DATA: usize = 1 << 14;
 const TABLE: usize = 1 << 14;
 /// `jne` with a 32-bit displacement, to the cold block.
 pub const JNE: [u8; 2] = [0x0f, 0x85];
-/// `je` over the patched jump of a gate.
+/// `je` over the patched jump of a gate, or to the end of a chain.
 const JE_SHORT: u8 = CHAIN_TAIL[0];
 /// `jne` over the patched jump of a compare.
 const JNE_SHORT: u8 = COMPARE_TAIL[0];
@@ -155,6 +156,14 @@ impl Synthetic {
                         at + 6
                     } else {
                         leads_to(at + 2, 0)
+                    }
+                }
+                [a, b, _] if [a, b] == JE => {
+                    if zero {
+                        passed();
+                        leads_to(at + 2, 0)
+                    } else {
+                        at + 6
                     }
                 }
                 [opcode @ (JNE_SHORT | JE_SHORT), distance, _] => {

@@ -249,3 +249,33 @@ fn sites_begin_promoted_unless_the_process_was_turned_off_or_frozen_meanwhile() 
         }
     }
 }
+
+#[test]
+fn no_branch_is_opened_before_those_to_code_that_has_gone_are_free() {
+    for gone in 0..3 {
+        let emitted = Synthetic::new(&[(Form::Inline, 2)], 4);
+        let runtime = runtime(&emitted.image);
+        let (site, functions) = (emitted.image.sites().next().unwrap(), emitted.functions());
+        // Whether calls of each of these are fast at last.
+        let settle = |targets: &[u64]| {
+            for _ in 0..4 * LEARN_LIMIT {
+                targets.iter().for_each(|&target| drop(call(&runtime, &emitted, &site, target, false)));
+            }
+            targets.iter().filter(|&&target| call(&runtime, &emitted, &site, target, false)).count()
+        };
+        assert_eq!(settle(&functions[..3]), 3);
+        let code = functions[gone]..functions[gone] + 1;
+        assert_eq!(runtime.forget_code(&code, 7), Some(1));
+        assert_eq!(settle(&functions), 0, "somebody may still be in front of the branches");
+        // Off and on is no way around it, nor is learning anew.
+        assert!(runtime.set_mode(Mode::Off) && runtime.set_mode(Mode::On));
+        assert_eq!(runtime.relearn_all(), Some(true));
+        assert_eq!(settle(&functions), 0);
+        // SAFETY: there is no other thread. What has gone later than this is not free yet.
+        unsafe { runtime.recycle(6) };
+        assert_eq!(settle(&functions), 0);
+        // SAFETY: likewise.
+        unsafe { runtime.recycle(7) };
+        assert_eq!(settle(&functions), 4);
+    }
+}
