@@ -76,7 +76,7 @@ const BRANCH_SIZE: usize = 5;
 /// Links of one body.
 pub const LINKS: usize = 5;
 /// Bodies of one chain at most.
-const LONGEST_CHAIN: usize = 12;
+const LONGEST_CHAIN: usize = 5;
 /// Targets that a site can be patched for in all.
 pub const TARGETS: usize = 1 + LINKS * LONGEST_CHAIN;
 /// Distance from the start of a link to its branch: the compare.

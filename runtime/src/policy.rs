@@ -25,10 +25,6 @@ const LONG_AGO: u64 = 1 << 32;
 /// come so far is not worth its compare.
 const WORTH: u64 = 20;
 
-/// Promotions between two rests. A site that wants more of them changes its targets faster than it is worth
-/// following.
-const PROMOTIONS: u8 = 4;
-
 /// A rest that never ends, or as good as.
 pub const FOR_EVER: i32 = i32::MAX;
 
@@ -156,11 +152,9 @@ pub enum Decision {
     },
 }
 
-/// How often a site was decided lately.
+/// How often a site rested lately.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pace {
-    /// Promotions since the site last learned anew.
-    pub promotions: u8,
     /// Rests that followed each other closely.
     pub rests: u8,
     /// Processor's clock when the last rest began.
@@ -168,12 +162,6 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Another promotion. Returns false when there were too many: the site has to rest.
-    pub fn promote(&mut self) -> bool {
-        self.promotions = self.promotions.saturating_add(1);
-        self.promotions <= PROMOTIONS
-    }
-
     /// Begins a rest, at `now` on the processor's clock; returns its length in slow calls. Rests that follow each
     /// other closely double, so that a site whose targets change all the time is hardly ever looked at.
     pub fn rest(&mut self, now: u64) -> i32 {
@@ -278,14 +266,6 @@ mod tests {
             assert!(pace.rest(LONG_AGO + now) > 0);
         }
         assert_eq!(pace.rest(LONG_AGO + 100), REST << LONGEST_REST);
-    }
-
-    #[test]
-    fn a_site_that_keeps_changing_has_to_rest() {
-        let mut pace = Pace::default();
-        assert!((0..PROMOTIONS).all(|_| pace.promote()));
-        assert!(!pace.promote());
-        assert!((0..300).all(|_| !pace.promote()));
     }
 
     #[test]

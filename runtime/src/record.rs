@@ -35,8 +35,6 @@ pub struct Record {
     pub silent: AtomicBool,
     /// The chain is open.
     pub chain_open: AtomicBool,
-    /// [`Pace::promotions`].
-    pub promotions: AtomicU8,
     /// [`Pace::rests`].
     pub rests: AtomicU8,
     /// [`Pace::rested_at`].
@@ -109,18 +107,13 @@ impl Record {
         unsafe { &*self.cell.load(Ordering::Relaxed) }
     }
 
-    /// How often the site was decided lately.
+    /// How often the site rested lately.
     pub fn pace(&self) -> Pace {
-        Pace {
-            promotions: self.promotions.load(Ordering::Relaxed),
-            rests: self.rests.load(Ordering::Relaxed),
-            rested_at: self.rested_at.load(Ordering::Relaxed),
-        }
+        Pace { rests: self.rests.load(Ordering::Relaxed), rested_at: self.rested_at.load(Ordering::Relaxed) }
     }
 
-    /// Remembers how often the site was decided.
+    /// Remembers how often the site rested.
     pub fn set_pace(&self, pace: Pace) {
-        self.promotions.store(pace.promotions, Ordering::Relaxed);
         self.rests.store(pace.rests, Ordering::Relaxed);
         self.rested_at.store(pace.rested_at, Ordering::Relaxed);
     }

@@ -273,13 +273,6 @@ impl Runtime {
         match policy::decide(&mut seen[..known], calls[WAYS]) {
             Decision::Wait => {}
             Decision::Promote { ways, count } => {
-                let mut pace = record.pace();
-                let worth_it = pace.promote();
-                record.set_pace(pace);
-                if !worth_it {
-                    self.give_up(record);
-                    return;
-                }
                 // Relaxed: only read after a fork, by the one thread that there is then.
                 self.patching.store(core::ptr::from_ref(record).cast_mut(), Ordering::Relaxed);
                 self.promote(guarded, image, record, &ways[..count]);
@@ -434,7 +427,6 @@ impl Runtime {
         // SAFETY: the lock is held.
         unsafe { patch::close(record) };
         record.forget(LEARN_LIMIT);
-        record.promotions.store(0, Ordering::Relaxed);
         record.cell().gate.fetch_and(!GATE_QUIET, Ordering::Relaxed);
         self.relearns.fetch_add(1, Ordering::Relaxed);
     }
@@ -488,14 +480,6 @@ impl Runtime {
                 self.silence(record, refusal);
             }
         }
-    }
-
-    /// Closes the site's branches for the length of a rest: its targets change too fast.
-    fn give_up(&self, record: &Record) {
-        // SAFETY: the lock is held.
-        unsafe { patch::close(record) };
-        record.placed.store(0, Ordering::Relaxed);
-        self.silence(record, Refusal::None);
     }
 
     /// Stops counting, until the site learns anew; for ever, where the refusal is final. Until then the site keeps

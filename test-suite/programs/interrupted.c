@@ -1,6 +1,6 @@
 // Children of the bare system call fork, made while another thread patches: they find the runtime interrupted. Each
-// child steps through a call by single instructions, and in front of a chain's patched jump has other sites learn
-// further targets: that jump must not be written again.
+// child steps through a call by single instructions, and in front of a chain's patched branch has other sites
+// learn further targets: that branch must not be written again.
 #define _GNU_SOURCE
 #include "../../runtime/include/relpoline.h"
 #include "sites.h"
@@ -11,7 +11,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-enum { OWN = 4, CHILDREN = 200, TRAP_FLAG = 0x100, JMP = 0xe9, BODY = 128, FIRST_JUMP = 9 };
+enum { OWN = 4, CHILDREN = 200, TRAP_FLAG = 0x100, JE = 0x0f, BODY = 128, FIRST_BRANCH = 7 };
 
 extern unsigned char __relpoline_chains[];
 static volatile int stop, armed, met;
@@ -32,7 +32,7 @@ static void step(int signal, siginfo_t *information, void *context) {
     (void)signal, (void)information;
     unsigned char *at = (unsigned char *)((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
     unsigned long distance = (unsigned long)(at - __relpoline_chains);
-    if (!armed || distance >= 64 * BODY || distance % BODY != FIRST_JUMP || *at != JMP)
+    if (!armed || distance >= 64 * BODY || distance % BODY != FIRST_BRANCH || *at != JE)
         return;
     armed = 0;
     met = 1;

@@ -65,9 +65,9 @@ fn statistics_that_cannot_be_written_are_an_error_and_nothing_worse() {
 
 #[test]
 fn targets_that_change_are_followed_with_every_link_opened_and_closed_again() {
-    attack("phases.c", &["change", "1", "100000", "64"], 20);
+    attack("phases.c", &["change", "1", "100000", "26"], 26);
     attack("phases.c", &["change", "1", "100000", "6"], 6);
-    attack("phases.c", &["change", "8", "20000", "64"], 10);
+    attack("phases.c", &["change", "8", "20000", "26"], 10);
     attack("phases.c", &["change", "8", "20000", "6"], 3);
 }
 

@@ -259,7 +259,9 @@ fn no_branch_is_opened_before_those_to_code_that_has_gone_are_free() {
         // Whether calls of each of these are fast at last.
         let settle = |targets: &[u64]| {
             for _ in 0..4 * LEARN_LIMIT {
-                targets.iter().for_each(|&target| drop(call(&runtime, &emitted, &site, target, false)));
+                for &target in targets {
+                    call(&runtime, &emitted, &site, target, false);
+                }
             }
             targets.iter().filter(|&&target| call(&runtime, &emitted, &site, target, false)).count()
         };

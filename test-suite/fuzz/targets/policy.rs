@@ -1,4 +1,4 @@
-//! Decisions on counts, and the pace of decisions.
+//! Decisions on counts, and the pace of rests.
 
 #![no_main]
 
@@ -13,7 +13,6 @@ struct Input {
     seen: [(u32, bool, bool); WAYS],
     known: u8,
     others: u32,
-    promotions: u8,
     rests: u8,
     rested_at: u64,
     now: Vec<u64>,
@@ -50,10 +49,8 @@ fuzz_target!(|input: Input| {
         }
     }
 
-    let mut pace = Pace { promotions: input.promotions, rests: input.rests % 15, rested_at: input.rested_at };
+    let mut pace = Pace { rests: input.rests % 15, rested_at: input.rested_at };
     for now in input.now {
-        let worth_it = pace.promote();
-        assert!(!worth_it || pace.promotions > 0);
         assert!(pace.rest(now) > 0);
     }
 });
