@@ -24,8 +24,13 @@ def of_clang(folder):
     for note in folder.iterdir():
         directory, *words = note.read_text().split("\0")[:-1]
         sources = [word for word in words if SOURCE.search(word) and (Path(directory) / word).exists()]
-        if "-c" in words and sources:
-            yield (sources[0], *words[1:]), directory, words, {}
+        if not sources:
+            continue
+        if not {"-c", "-S", "-E"} & set(words):
+            # It links as well.
+            at = words.index("-o") if "-o" in words else len(words)
+            words[at : at + 2] = ["-c"]
+        yield (sources[0], *words[1:]), directory, words, {}
 
 
 def of_cargo(log):
