@@ -7,7 +7,6 @@ const LLVM_MAJOR: u32 = 22;
 
 fn main() {
     println!("cargo:rerun-if-changed=shim/shim.cpp");
-    println!("cargo:rerun-if-changed=shim/shim.h");
     println!("cargo:rerun-if-env-changed=LLVM_CONFIG");
     // LLVM's symbols come from the compiler that loads the plugin. They are bound when first called, so
     // that the version check runs, and explains itself, before an unknown symbol can stop the loader.

@@ -54,8 +54,12 @@ def judge(folder):
     if not sites:
         wrong.append("no sites")
     text = {variant: executable(of("sections")) for variant, of in read.items()}
-    empty = {variant: executable((folder.parent / f"empty/{variant}.sections").read_text()) for variant in read}
-    runtime = (empty["relpoline"] - empty["plain"]) * len(audit)
+    language = "rs" if (folder / "plain/Cargo.toml").exists() else "c"
+    empty = {
+        variant: executable((folder.parent / f"empty/{variant}.{language}.sections").read_text()) for variant in read
+    }
+    # No site asks the linker for the runtime in a file that has none.
+    runtime = (empty["relpoline"] - empty["plain"]) * sum(any(entry["relpoline_sites"].values()) for entry in audit)
     time = {variant: sum(map(float, of("time").split()[-2:])) for variant, of in read.items()}
     failures = sum(map(failed, results["plain"]))
     row = (
