@@ -85,7 +85,7 @@ int main(int argc, char **argv) {
             check_plugin(&other, &other, x);
             check_plugin(&other, &keep, x);
         }
-        if (time % 16 == 0) {
+        if (time % 3 == 0) {
             await_rounds(threads ? CALLS : 0);
             relpoline_relearn();
         }

@@ -43,11 +43,13 @@ fn sites<'a>(stats: &'a Value, object: &str) -> Vec<&'a Value> {
 
 #[test]
 fn objects_come_and_go_while_threads_call_and_sites_learn_anew() {
-    for (variant, times) in [(&[] as &[&str], "3000"), (&["-O0", "-no-pie"], "300")] {
+    for (variant, times, patches) in
+        [(&[] as &[&str], "3300", 1_000_000), (&["-O0", "-no-pie"], "300", 10_000)]
+    {
         let run = Plugins::build(variant).run(&[times, "7"]);
         let same: u32 = run.stdout().strip_prefix("ok ").unwrap().trim().parse().unwrap();
         assert!(same > 0, "no object was ever loaded where another one had been");
-        assert!(run.total("patches") > 10_000 && run.total("relearns") > 3_000, "{}", run.stats["totals"]);
+        assert!(run.total("patches") >= patches && run.total("relearns") > 3_000, "{}", run.stats["totals"]);
         // The executable lies too far away from them for direct calls.
         let sites = run.stats["sites"].as_array().unwrap();
         let mut failures = sites.iter().filter_map(|site| site["failure"].as_str());

@@ -73,10 +73,13 @@ fn targets_that_change_are_followed_with_every_link_opened_and_closed_again() {
 
 #[test]
 fn a_million_branches_are_opened_and_closed_while_eight_threads_call() {
-    let run = Program::build("storm.c", &[]).unwrap().run(&["2000"]).unwrap();
-    assert_eq!(run.stdout(), "ok\n");
-    assert!(run.total("patches") >= 1_000_000, "{}", run.stats["totals"]);
-    assert_eq!(run.total("failures"), 0, "{}", run.stats["totals"]);
+    let program = Program::build("storm.c", &[]).unwrap();
+    for arguments in [&["2000"] as &[&str], &["1200", "fork", "signals"]] {
+        let run = program.run(arguments).unwrap();
+        assert_eq!(run.stdout(), "ok\n");
+        assert!(run.total("patches") >= 1_000_000, "{arguments:?}: {}", run.stats["totals"]);
+        assert_eq!(run.total("failures"), 0, "{arguments:?}: {}", run.stats["totals"]);
+    }
 }
 
 #[test]
