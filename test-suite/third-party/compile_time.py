@@ -35,14 +35,25 @@ def of_clang(folder):
 
 def of_cargo(log):
     """Calls of rustc in what `cargo -vv` printed."""
-    for line in re.findall(r"^ *Running `(.*)`$", log.read_text(), re.MULTILINE):
-        words = shlex.split(line)
+    for text in re.split(r"^ *Running `", log.read_text(), flags=re.MULTILINE)[1:]:
+        words = first_command(text)
         variables = {}
         while ASSIGNMENT.match(words[0]):
-            name, variables[name] = words[0].split("=", 1)[0], words.pop(0).split("=", 1)[1]
+            name, value = words.pop(0).split("=", 1)
+            variables[name] = value
         if Path(words[0]).name in ("rustc", "relpoline-rustc"):
             subject = (variables["CARGO_CRATE_NAME"], variables["CARGO_PKG_VERSION"], "--test" in words)
             yield subject, variables["CARGO_MANIFEST_DIR"], words, variables
+
+
+def first_command(text):
+    """The words up to the first "`" that ends a line and is not quoted: descriptions of packages have many lines."""
+    for end in re.finditer("`$", text, re.MULTILINE):
+        try:
+            return shlex.split(text[: end.start()])
+        except ValueError:
+            pass
+    sys.exit(f"this is no command of cargo: {text[:200]}")
 
 
 def commands(folder, variant):
