@@ -11,6 +11,7 @@
 //! of its own site; nobody comes to anything else; and no byte is written of an instruction that a thread may be at.
 
 use crate::control;
+use crate::layout::record::State;
 use crate::layout::{CHAIN_TAIL, COMPARE_OPCODE, COMPARE_TAIL, Cell, Form, GATE_TEST_OPCODE, JMP};
 use crate::memory::Arena;
 use crate::patch::{self, Bodies, JE};
@@ -23,8 +24,10 @@ use crate::synthetic::{CALL, End, JNE, LEA, Synthetic};
 use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
+use std::boxed::Box;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{self, AssertUnwindSafe};
 use std::vec;
 use std::vec::Vec;
 
@@ -124,18 +127,35 @@ impl CodeWriter for Writer {
 /// A store to data that threads may be reading has just been made.
 pub fn look() {
     with_model(Model::follow);
+    moment();
 }
 
 fn with_model(action: impl FnOnce(&mut Model)) {
     MODEL.with_borrow_mut(|model| model.as_mut().map(action));
 }
 
+/// What unwinds from the moment at which the process forks: the child goes on without the patcher.
+struct Forked;
+
+/// A moment at which the process may fork.
+fn moment() {
+    let forks = MODEL.with_borrow_mut(|model| {
+        let Some(model) = model else { return false };
+        model.moments += 1;
+        model.forks_at == Some(model.moments)
+    });
+    if forks {
+        panic::resume_unwind(Box::new(Forked));
+    }
+}
+
 /// The system is asked for something. Fails with `refusal` when it is time to.
 fn step(refusal: Refusal) -> Result<(), Refusal> {
+    moment();
     MODEL.with_borrow_mut(|model| {
         let Some(model) = model else { return Ok(()) };
         model.steps += 1;
-        if model.fails_at == Some(model.steps) { Err(refusal) } else { Ok(()) }
+        if model.fails_at.contains(&model.steps) { Err(refusal) } else { Ok(()) }
     })
 }
 
@@ -174,7 +194,10 @@ struct Model {
     cell: usize,
     /// What the system was asked for so far, and what it refuses.
     steps: usize,
-    fails_at: Option<usize>,
+    fails_at: BTreeSet<usize>,
+    /// Moments that have passed, and the one at which the process forks.
+    moments: usize,
+    forks_at: Option<usize>,
 }
 
 impl Model {
@@ -290,6 +313,10 @@ enum Act {
     /// The code of the target of this number goes, and once nobody is at a branch any more, its branch is free for
     /// others: what only the kernel can do.
     Gone(usize),
+    /// The first half of that.
+    Going(usize),
+    /// The second half.
+    Recycle,
     Off,
     On,
 }
@@ -303,6 +330,8 @@ struct Watched {
     targets: Vec<u64>,
     /// The site was refused for good: nothing more is written.
     given_up: bool,
+    /// Targets that are going and that branches lead to: none is opened.
+    going: Vec<u64>,
 }
 
 impl Watched {
@@ -329,11 +358,21 @@ impl Watched {
             slow: emitted.slow(),
             cell: cell as usize,
             steps: 0,
-            fails_at,
+            fails_at: fails_at.into_iter().collect(),
+            moments: 0,
+            forks_at: None,
         };
         MODEL.set(Some(model));
         look();
-        Self { emitted, record, arena, bodies: Bodies::after_fork(), targets, given_up: false }
+        Self {
+            emitted,
+            record,
+            arena,
+            bodies: Bodies::after_fork(),
+            targets,
+            given_up: false,
+            going: Vec::new(),
+        }
     }
 
     /// As `Runtime::place` does it.
@@ -359,7 +398,7 @@ impl Watched {
     fn act(&mut self, act: Act) {
         match act {
             // What is off or given up is not placed.
-            Act::Open(target) if !self.given_up && !self.is_off() => {
+            Act::Open(target) if !self.given_up && !self.is_off() && self.going.is_empty() => {
                 let target = self.targets[target];
                 match self.place(target) {
                     Ok(()) => assert!(self.reaches(target), "{act:?}: no call comes to the target"),
@@ -370,37 +409,72 @@ impl Watched {
             Act::Close if self.is_off() => {}
             // SAFETY: there is no other thread.
             Act::Close => unsafe { patch::close(self.record) },
-            Act::Gone(target) => self.gone(self.targets[target]),
+            Act::Gone(_) if self.is_off() || self.given_up => {}
+            Act::Gone(target) => {
+                self.going(self.targets[target]);
+                self.recycle();
+            }
+            Act::Going(target) => self.going(self.targets[target]),
+            Act::Recycle => self.recycle(),
             Act::Off => control::close(self.record),
             Act::On => control::open(self.record, true),
         }
     }
 
-    /// As `Runtime::forget_code` and `Runtime::recycle` do it.
-    fn gone(&mut self, target: u64) {
-        if self.is_off() || self.given_up {
+    /// As `Runtime::forget_code` does it.
+    fn going(&mut self, target: u64) {
+        // SAFETY: there is no other thread.
+        if !unsafe { patch::mark_stale(self.record, &(target..target + 1)) } {
             return;
         }
-        // SAFETY: there is no other thread.
-        let found = unsafe { patch::mark_stale(self.record, &(target..target + 1)) };
-        if !found {
+        self.going.push(target);
+        let is_off = self.is_off();
+        // SAFETY: likewise.
+        unsafe { patch::close(self.record) };
+        if is_off && !self.given_up {
+            self.record.state.store(State::Learning as u8, Ordering::Relaxed);
+            control::close(self.record);
+        }
+    }
+
+    /// As `Runtime::recycle` does it.
+    fn recycle(&mut self) {
+        let gone = core::mem::take(&mut self.going);
+        if gone.is_empty() {
+            return;
+        }
+        // The grace period: whoever was anywhere has left, and only new calls begin.
+        with_model(|model| model.threads = model.starts.clone());
+        with_model(Model::follow);
+        let image = &self.emitted.image;
+        // SAFETY: there is no other thread; nobody is in front of a branch that was closed.
+        if let Err(refusal) = unsafe { patch::recycle(image, image.sites(), self.record) } {
+            let refused = MODEL.with_borrow(|model| !model.as_ref().unwrap().fails_at.is_empty());
+            assert!(refused || self.given_up, "{refusal:?}");
+            // SAFETY: likewise.
+            unsafe { patch::close(self.record) };
+            self.given_up |= refusal.is_final();
             return;
         }
         // SAFETY: likewise.
-        unsafe { patch::close(self.record) };
-        // The grace period: whoever was anywhere has left, and only new calls begin.
-        with_model(|model| model.threads = model.starts.clone());
-        look();
-        let image = &self.emitted.image;
-        // SAFETY: likewise; nobody is in front of a branch that was closed.
-        if let Err(refusal) = unsafe { patch::recycle(image, image.sites(), self.record) } {
-            assert!(MODEL.with_borrow(|model| model.as_ref().unwrap().fails_at.is_some()), "{refusal:?}");
-            self.given_up = refusal.is_final();
+        let leads_to = |&target: &u64| unsafe { patch::mark_stale(self.record, &(target..target + 1)) };
+        assert!(!gone.iter().any(leads_to), "a branch leads to code that has gone");
+    }
+
+    /// As [`Watched::act`]. Where the process forks meanwhile, the child goes on as `Runtime::recover` has it do.
+    fn act_or_fork(&mut self, act: Act) {
+        let result = panic::catch_unwind(AssertUnwindSafe(|| self.act(act)));
+        if let Err(cause) = result {
+            if !cause.is::<Forked>() {
+                panic::resume_unwind(cause);
+            }
+            (self.arena, self.bodies) = (Arena::after_fork(), Bodies::after_fork());
+            self.given_up |= matches!(act, Act::Open(_) | Act::Recycle);
         }
     }
 
     fn is_off(&self) -> bool {
-        self.record.state() == crate::layout::record::State::Off
+        self.record.state() == State::Off
     }
 
     /// Whether a call of `target` that begins now comes to it by direct branches.
@@ -425,6 +499,10 @@ fn sequences(acts: &[Act], length: u32) -> impl Iterator<Item = Vec<Act>> + '_ {
 }
 
 const ACTS: [Act; 6] = [Act::Open(0), Act::Open(1), Act::Open(2), Act::Close, Act::Off, Act::On];
+
+/// Sequences of acts that are made by chance, and the length of each.
+const SEQUENCES: u64 = 200;
+const ACTS_OF_ONE: usize = 24;
 
 #[test]
 fn no_sequence_of_acts_ever_makes_a_wrong_call() {
@@ -549,4 +627,50 @@ fn the_model_sees_a_core_that_was_not_synchronised() {
     cell.hot.store(site.targets[0], Ordering::Release);
     // Some bytes of the branch are old, some new.
     look();
+}
+
+/// Acts, refusals and a fork, by chance: many more than can be tried in every order.
+#[test]
+fn nor_do_many_acts_with_several_refusals_and_a_fork() {
+    const TARGETS: usize = 1 + 2 * patch::LINKS + 2;
+    for seed in 1..=SEQUENCES {
+        let mut state = seed;
+        let mut random = |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 16) as usize % below
+        };
+        let form = [Form::Inline, Form::Stub][random(2)];
+        let mut site = Watched::new(form, TARGETS, None);
+        let refused: Vec<usize> = (0..random(4)).map(|_| 1 + random(120)).collect();
+        let forks_at = (random(3) == 0).then(|| 2 + random(150));
+        with_model(|model| (model.fails_at, model.forks_at) = (refused.into_iter().collect(), forks_at));
+        let mut open = BTreeSet::new();
+        for _ in 0..ACTS_OF_ONE {
+            let act = match random(16) {
+                0 => Act::Close,
+                1 => Act::Off,
+                2 | 3 => Act::On,
+                4 => Act::Going(random(TARGETS)),
+                5 | 6 => Act::Recycle,
+                _ => Act::Open(random(TARGETS)),
+            };
+            let was_closed = site.is_off() || !site.going.is_empty() || site.given_up;
+            site.act_or_fork(act);
+            match act {
+                Act::Open(target) if !was_closed => drop(open.insert(target)),
+                Act::Close if !site.is_off() => open.clear(),
+                Act::Going(_) if !site.going.is_empty() => open.clear(),
+                _ => {}
+            }
+            // What was not opened since everything was closed is closed.
+            for (number, &target) in site.targets.iter().enumerate() {
+                assert!(
+                    !site.reaches(target) || open.contains(&number) && !site.is_off(),
+                    "{act:?}: {number}"
+                );
+            }
+        }
+    }
 }

@@ -88,6 +88,12 @@ impl Record {
         State::from_number(self.state.load(Ordering::Relaxed))
     }
 
+    /// Sets the state of the site. One that is off stays so, and goes on in that state.
+    pub fn set_state(&self, state: State) {
+        let place = if self.state() == State::Off { &self.resume } else { &self.state };
+        place.store(state as u8, Ordering::Relaxed);
+    }
+
     /// Why the site stays on the retpoline, if it does.
     pub fn refusal(&self) -> Refusal {
         Refusal::from_number(self.refusal.load(Ordering::Relaxed))

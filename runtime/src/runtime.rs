@@ -445,6 +445,8 @@ impl Runtime {
             if record.refusal().is_final() {
                 // SAFETY: likewise.
                 unsafe { patch::close(record) };
+                record.placed.store(0, Ordering::Relaxed);
+                record.set_state(State::Megamorphic);
                 continue;
             }
             self.relearn(record);
@@ -482,6 +484,17 @@ impl Runtime {
         }
     }
 
+    /// Sends all calls of the image's sites to the retpoline, for ever, without the records: nobody comes to a record
+    /// or to a chain any more but who is there now.
+    pub fn retire(&self) {
+        let Some(_guard) = self.lock() else { return };
+        for record in self.records() {
+            // SAFETY: the lock is held.
+            unsafe { patch::close(record) };
+            record.cell().gate.store(GATE_QUIET, Ordering::Relaxed);
+        }
+    }
+
     /// Stops counting, until the site learns anew; for ever, where the refusal is final. Until then the site keeps
     /// the branches that are open.
     fn silence(&self, record: &Record, because: Refusal) {
@@ -491,7 +504,7 @@ impl Runtime {
         }
         record.silent.store(true, Ordering::Relaxed);
         if record.placed.load(Ordering::Relaxed) == 0 {
-            record.state.store(State::Megamorphic as u8, Ordering::Relaxed);
+            record.set_state(State::Megamorphic);
         }
         let mut pace = record.pace();
         let rest = if because.is_final() { FOR_EVER } else { pace.rest(System::ticks()) };

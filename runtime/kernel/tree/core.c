@@ -323,7 +323,11 @@ static void relpoline_module_goes(struct module *module)
 		relpoline_close(owner->image);
 	relpoline_unlock();
 	module->relpoline_owner = NULL;
-	/* A task may have been preempted in the slow path, or in a chain, of one of the module's sites. */
+	/*
+	 * A task may have been preempted in the slow path, or in a chain, of one of the module's sites. Nobody comes
+	 * there any more: relpoline_close has sent them all to the retpoline. The module's code still runs, for reads
+	 * of its parameters, asynchronous work that delete_module waits for, and param_ops.free.
+	 */
 	if (owner)
 		call_rcu_tasks(&owner->rcu, relpoline_free_rcu);
 }

@@ -4,6 +4,7 @@
 use super::*;
 use crate::layout::record::ALIGN;
 use crate::layout::{Form, GATE_CHAIN};
+use crate::port::CodeWriter;
 use crate::synthetic::{End, Synthetic};
 use core::ops::Deref;
 use core::sync::atomic::AtomicUsize;
@@ -279,5 +280,62 @@ fn no_branch_is_opened_before_those_to_code_that_has_gone_are_free() {
         // SAFETY: likewise.
         unsafe { runtime.recycle(7) };
         assert_eq!(settle(&functions), 4);
+    }
+}
+
+#[test]
+fn a_site_that_was_given_up_is_megamorphic_once_its_target_has_gone() {
+    for off in [false, true] {
+        let emitted = Synthetic::new(&[(Form::Inline, 1)], 1);
+        let runtime = runtime(&emitted.image);
+        let (site, target) = (emitted.image.sites().next().unwrap(), emitted.functions()[0]);
+        let settled = (0..LEARN_LIMIT + 2).any(|_| call(&runtime, &emitted, &site, target, false));
+        let record = runtime.records().next().unwrap();
+        runtime.silence(record, Refusal::Memory);
+        assert!(settled && call(&runtime, &emitted, &site, target, false));
+        assert_eq!(runtime.set_sites(!off, |_| true), Some(1));
+        assert_eq!(runtime.forget_code(&(target..target + 1), 7), Some(1));
+        assert_eq!(record.state() == State::Off, off);
+        // SAFETY: there is no other thread.
+        unsafe { runtime.recycle(7) };
+        assert_eq!(record.state() == State::Off, off);
+        runtime.set_sites(true, |_| true);
+        assert!(!call(&runtime, &emitted, &site, target, false));
+        assert_eq!((record.state(), record.placed.load(Ordering::Relaxed)), (State::Megamorphic, 0));
+    }
+}
+
+#[test]
+fn a_site_that_is_off_stays_so_when_its_branches_cannot_be_freed() {
+    let emitted = Synthetic::new(&[(Form::Inline, 1)], 1);
+    let runtime = runtime(&emitted.image);
+    let (site, target) = (emitted.image.sites().next().unwrap(), emitted.functions()[0]);
+    assert!((0..LEARN_LIMIT + 2).any(|_| call(&runtime, &emitted, &site, target, false)));
+    let record = runtime.records().next().unwrap();
+    assert_eq!(runtime.set_sites(false, |_| true), Some(1));
+    assert_eq!(runtime.forget_code(&(target..target + 1), 7), Some(1));
+    let branch = emitted.image.hot_branch(&site, target as usize).unwrap();
+    // SAFETY: nobody really executes this code.
+    unsafe { System::open_code().unwrap().write(branch, &[0xcc]).unwrap() };
+    // SAFETY: there is no other thread.
+    unsafe { runtime.recycle(7) };
+    assert!(record.refusal().is_final() && record.state() == State::Off);
+    runtime.set_sites(true, |_| true);
+    assert_eq!(record.state(), State::Megamorphic);
+}
+
+#[test]
+fn nobody_comes_to_records_and_chains_of_an_image_that_was_retired() {
+    let emitted = Synthetic::new(&[(Form::Inline, 2), (Form::Stub, 1)], 3);
+    let runtime = runtime(&emitted.image);
+    let functions = emitted.functions();
+    let fast = |site: &Site| functions.iter().filter(|&&f| call(&runtime, &emitted, site, f, false)).count();
+    for site in emitted.image.sites() {
+        assert!((0..2 * LEARN_LIMIT).any(|_| fast(&site) == functions.len()));
+    }
+    runtime.retire();
+    for site in emitted.image.sites() {
+        assert_eq!(fast(&site), 0);
+        assert_eq!(emitted.cell(&site).gate.load(Ordering::Relaxed), GATE_QUIET);
     }
 }

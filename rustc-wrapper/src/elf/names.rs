@@ -1,15 +1,34 @@
 //! Names as the source has them.
 
+use std::fmt;
+
+/// Longest name that is written out. A mangled name of some hundred bytes may stand for one of any length.
+const LONGEST: usize = 1 << 16;
+
+/// What has room for a name and no more.
+struct Bounded(String);
+
+impl cpp_demangle::DemangleWrite for Bounded {
+    fn write_string(&mut self, text: &str) -> fmt::Result {
+        if text.len() > LONGEST - self.0.len() {
+            return Err(fmt::Error);
+        }
+        self.0.push_str(text);
+        Ok(())
+    }
+}
+
 /// `name` demangled, if it is mangled.
 pub fn demangle(name: &str) -> String {
     if let Ok(rust) = rustc_demangle::try_demangle(name) {
         return format!("{rust:#}");
     }
+    let mut text = Bounded(String::new());
     if name.starts_with("_Z")
         && let Ok(symbol) = cpp_demangle::Symbol::new(name)
-        && let Ok(text) = symbol.demangle()
+        && symbol.structured_demangle(&mut text, &Default::default()).is_ok()
     {
-        return text;
+        return text.0;
     }
     name.to_owned()
 }
@@ -25,5 +44,13 @@ mod tests {
         assert_eq!(demangle("_ZN3foo3barEi"), "foo::bar(int)");
         assert_eq!(demangle("main"), "main");
         assert_eq!(demangle("_Zrubbish"), "_Zrubbish");
+    }
+
+    #[test]
+    fn what_would_never_end_stays_mangled() {
+        // Each type is a template of the one before it, thirty times.
+        let level = |at: usize| format!("S_I{}E", format!("S{at}_").repeat(30));
+        let endless = format!("_Z1f1AIiiE{}", (0..10).map(level).collect::<String>());
+        assert_eq!(demangle(&endless), endless);
     }
 }

@@ -19,7 +19,8 @@ pub fn page(snapshot: &Snapshot, lines: Option<usize>) -> String {
     let mut text = head(snapshot);
     let left = if rows == 0 { LINES } else { rows.saturating_sub(text.len() + 1).max(1) };
     text.extend(snapshot.sites.iter().take(lines.unwrap_or(left)).map(line));
-    let cut = text.iter().map(|line| cut(line, columns));
+    // Names come from files that anybody may have made.
+    let cut = text.iter().map(|line| cut(&line.replace(char::is_control, "\u{fffd}"), columns));
     let page = cut.fold(String::new(), |page, line| page + &line + "\n");
     if terminal { format!("{CLEAR}{page}") } else { page + "\n" }
 }

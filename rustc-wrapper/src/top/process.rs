@@ -1,11 +1,15 @@
 //! Another process: its memory, and the files that it runs code of.
 
 use anyhow::{Context, Result, anyhow};
+use rustix::fs::OFlags;
 use std::{
     ffi::OsStr,
     fs::{self, File},
-    io,
-    os::unix::{ffi::OsStrExt, fs::FileExt},
+    io::{self, Read},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{FileExt, OpenOptionsExt},
+    },
     path::{Path, PathBuf},
 };
 
@@ -41,7 +45,8 @@ impl Process {
     /// Its name.
     pub fn name(&self) -> String {
         let name = fs::read(self.file("comm")).unwrap_or_default();
-        String::from_utf8_lossy(&name).trim_end().to_owned()
+        // A process chooses its name itself.
+        String::from_utf8_lossy(&name).trim_end().replace(char::is_control, "\u{fffd}")
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -64,8 +69,8 @@ impl Process {
     pub fn content(&self, mapping: &Mapping) -> Result<Vec<u8>> {
         let mapped = self.file("map_files").join(format!("{:x}-{:x}", mapping.start, mapping.end));
         let seen = self.file("root").join(mapping.path.strip_prefix("/").unwrap_or(&mapping.path));
-        fs::read(mapped)
-            .or_else(|_| fs::read(seen))
+        read(&mapped)
+            .or_else(|_| read(&seen))
             .with_context(|| format!("cannot read {}", mapping.path.display()))
     }
 
@@ -84,6 +89,24 @@ impl Process {
             _ => anyhow::Error::from(error).context(format!("cannot look into process {pid}")),
         }
     }
+}
+
+/// An ELF file of bytes. What has its name may be a pipe that nobody writes to, or a device without an end.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    const MAGIC: [u8; 4] = *b"\x7fELF";
+    let no_file = || io::Error::other("it is no ELF file");
+    if !fs::metadata(path)?.is_file() {
+        return Err(no_file());
+    }
+    let mut file = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
+    let mut start = [0; MAGIC.len()];
+    // Another file may have taken its place.
+    if !file.metadata()?.is_file() || file.read_exact_at(&mut start, 0).is_err() || start != MAGIC {
+        return Err(no_file());
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The memory of a process, as long as it runs the same program.
@@ -122,6 +145,18 @@ fn parse(line: &[u8]) -> Option<Mapping> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_elf_files_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        for path in [&pipe, folder.path(), Path::new("/dev/zero"), Path::new("/proc/self/maps")] {
+            assert!(read(path).is_err(), "{}", path.display());
+        }
+        assert!(read(Path::new("/proc/self/exe")).unwrap().starts_with(b"\x7fELF"));
+    }
 
     #[test]
     fn mappings_of_code_are_found() {

@@ -122,8 +122,8 @@ pub unsafe extern "C" fn relpoline_open(place: &Place, mode: u32) -> *mut Govern
     new
 }
 
-/// Forgets an image whose code nobody enters any more. Its memory is the C side's to free, when nobody can be in a
-/// slow path or a chain of it.
+/// Forgets an image that goes. Its memory is the C side's to free, when nobody can be in a slow path or a chain of it
+/// who is there now: from here on calls of its sites are retpolines, and come to neither its records nor its chains.
 ///
 /// # Safety
 /// `image` came from [`relpoline_open`] and is closed once.
@@ -131,6 +131,8 @@ pub unsafe extern "C" fn relpoline_open(place: &Place, mode: u32) -> *mut Govern
 pub unsafe extern "C" fn relpoline_close(image: *mut Governed) {
     // SAFETY: the caller's promise.
     let gone = unsafe { &*image };
+    // Code of a module runs later than this: parameters are read and freed, asynchronous work is waited for.
+    gone.runtime.retire();
     for (sum, value) in GONE.iter().zip(gone.runtime.totals()) {
         sum.fetch_add(value, Ordering::Relaxed);
     }
