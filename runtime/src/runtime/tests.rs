@@ -339,3 +339,22 @@ fn nobody_comes_to_records_and_chains_of_an_image_that_was_retired() {
         assert_eq!(emitted.cell(&site).gate.load(Ordering::Relaxed), GATE_QUIET);
     }
 }
+
+#[test]
+fn a_site_that_is_off_stays_off_however_often_it_is_called() {
+    let emitted = Synthetic::new(&[(Form::Inline, 1)], 2);
+    let runtime = runtime(&emitted.image);
+    let (site, functions) = (emitted.image.sites().next().unwrap(), emitted.functions());
+    let call = |&&target: &&u64| call(&runtime, &emitted, &site, target, false);
+    let fast = || functions.iter().filter(call).count();
+    // One that has learned, one that rests: a rest must not end while it is off.
+    for rest in [0, RETRY] {
+        assert!((0..4 * LEARN_LIMIT).any(|_| fast() == functions.len()));
+        let record = runtime.records().next().unwrap();
+        record.rest.store(rest, Ordering::Relaxed);
+        assert_eq!(runtime.set_sites(false, |_| true), Some(1));
+        assert!((0..2 * RETRY).all(|_| fast() == 0));
+        assert_eq!(record.state(), State::Off);
+        assert_eq!(runtime.set_sites(true, |_| true), Some(1));
+    }
+}

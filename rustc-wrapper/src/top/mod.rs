@@ -12,6 +12,8 @@ use anyhow::{Result, bail, ensure};
 use process::{Mapping, Process};
 use snapshot::{Loaded, Samples, Snapshot};
 use std::{
+    collections::HashMap,
+    path::Path,
     process::ExitCode,
     thread,
     time::{Duration, Instant},
@@ -99,5 +101,34 @@ fn load<'a>(process: &Process, code: &'a [Mapping]) -> Vec<(&'a Mapping, Object)
         let object = elf::objects(&mapping.path, process.content(mapping).ok()?).ok()?.pop()?;
         Some((mapping, object))
     };
-    code.iter().filter_map(read).collect()
+    first_of_each_file(code).filter_map(read).collect()
+}
+
+/// A file is loaded some times at most, in some pieces, but may be mapped as often as a process likes.
+fn first_of_each_file(code: &[Mapping]) -> impl Iterator<Item = &Mapping> {
+    const MOST: usize = 32;
+    let mut seen: HashMap<&Path, usize> = HashMap::new();
+    code.iter().filter(move |mapping| {
+        let times = seen.entry(&mapping.path).or_default();
+        *times += 1;
+        *times <= MOST
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_mapped_again_and_again_is_read_some_times() {
+        let mapping = |at: usize| Mapping {
+            start: at as u64 * 4096,
+            end: at as u64 * 4096 + 4096,
+            offset: 0,
+            path: if at.is_multiple_of(2) { "/a" } else { "/b" }.into(),
+        };
+        let code: Vec<Mapping> = (0..60_000).map(mapping).collect();
+        assert_eq!(first_of_each_file(&code[..6]).count(), 6);
+        assert_eq!(first_of_each_file(&code).count(), 64);
+    }
 }

@@ -44,6 +44,7 @@ impl<'data> Loaded<'data> {
                     }
                 }
                 Ok(None) => {}
+                Err(note) if notes.contains(&note) => {}
                 Err(note) => notes.push(note),
             }
         }
