@@ -594,6 +594,8 @@ fn nor_does_a_chain_that_is_emptied_from_a_body_or_the_next_one_on() {
         (0..ALL).for_each(|target| site.act(Act::Open(target)));
         site.act(Act::Gone(gone));
         assert!(site.targets.iter().all(|&target| !site.reaches(target)));
+        // Nor is the way to an empty chain opened.
+        [Act::Off, Act::On].into_iter().for_each(|act| site.act(act));
         // Those in front of it have kept their links, the others get new ones, in another order.
         (1..=ALL).rev().for_each(|target| site.act(Act::Open(target)));
         site.act(Act::Gone(ALL));
