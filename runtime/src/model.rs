@@ -349,25 +349,7 @@ impl Watched {
         let cell = core::ptr::from_ref(emitted.cell(&site)).cast_mut();
         record.cell.store(cell, Ordering::Relaxed);
         let targets = emitted.functions()[..targets].to_vec();
-        let starts = emitted.image.sites().flat_map(|site| [site.compare(), site.stub_cold()]);
-        let starts: BTreeSet<Thread> = starts
-            .flat_map(|at| targets.iter().map(move |&target| Thread { at, target, equal: false, cell: 0 }))
-            .collect();
-        let model = Model {
-            threads: starts.clone(),
-            starts,
-            stale: BTreeMap::new(),
-            code: vec![emitted.image.text.clone()],
-            functions: emitted.function_range(),
-            slow: emitted.slow(),
-            cell: cell as usize,
-            steps: 0,
-            fails_at: fails_at.into_iter().collect(),
-            moments: 0,
-            forks_at: None,
-        };
-        MODEL.set(Some(model));
-        look();
+        watch(&emitted, &targets, fails_at);
         Self {
             emitted,
             record,
@@ -486,6 +468,36 @@ impl Watched {
         let site = self.emitted.image.sites().next().unwrap();
         self.emitted.call(&site, target, || {}) == End::Function(target)
     }
+}
+
+/// Has a model look on while something is done to the sites of an image, which share one cell, and which threads call
+/// with these targets.
+pub fn watch(emitted: &Synthetic, targets: &[u64], fails_at: Option<usize>) {
+    let cell = emitted.image.sites().next().unwrap().cell();
+    let starts = emitted.image.sites().flat_map(|site| [site.compare(), site.stub_cold()]);
+    let starts: BTreeSet<Thread> = starts
+        .flat_map(|at| targets.iter().map(move |&target| Thread { at, target, equal: false, cell: 0 }))
+        .collect();
+    let model = Model {
+        threads: starts.clone(),
+        starts,
+        stale: BTreeMap::new(),
+        code: vec![emitted.image.text.clone()],
+        functions: emitted.function_range(),
+        slow: emitted.slow(),
+        cell,
+        steps: 0,
+        fails_at: fails_at.into_iter().collect(),
+        moments: 0,
+        forks_at: None,
+    };
+    MODEL.set(Some(model));
+    look();
+}
+
+/// It has seen enough.
+pub fn unwatch() {
+    MODEL.set(None);
 }
 
 impl Drop for Watched {
