@@ -201,6 +201,10 @@ struct Model {
 }
 
 impl Model {
+    fn has_forked(&self) -> bool {
+        self.forks_at.is_some_and(|moment| moment <= self.moments)
+    }
+
     fn wrote(&mut self, at: usize, old: u8) {
         self.stale.entry(at).or_default().push(old);
         let near = self.threads.iter().filter(|thread| (at - INSTRUCTION + 1..=at).contains(&thread.at));
@@ -345,25 +349,7 @@ impl Watched {
         let cell = core::ptr::from_ref(emitted.cell(&site)).cast_mut();
         record.cell.store(cell, Ordering::Relaxed);
         let targets = emitted.functions()[..targets].to_vec();
-        let starts = emitted.image.sites().flat_map(|site| [site.compare(), site.stub_cold()]);
-        let starts: BTreeSet<Thread> = starts
-            .flat_map(|at| targets.iter().map(move |&target| Thread { at, target, equal: false, cell: 0 }))
-            .collect();
-        let model = Model {
-            threads: starts.clone(),
-            starts,
-            stale: BTreeMap::new(),
-            code: vec![emitted.image.text.clone()],
-            functions: emitted.function_range(),
-            slow: emitted.slow(),
-            cell: cell as usize,
-            steps: 0,
-            fails_at: fails_at.into_iter().collect(),
-            moments: 0,
-            forks_at: None,
-        };
-        MODEL.set(Some(model));
-        look();
+        watch(&emitted, &targets, fails_at);
         Self {
             emitted,
             record,
@@ -484,6 +470,36 @@ impl Watched {
     }
 }
 
+/// Has a model look on while something is done to the sites of an image, which share one cell, and which threads call
+/// with these targets.
+pub fn watch(emitted: &Synthetic, targets: &[u64], fails_at: Option<usize>) {
+    let cell = emitted.image.sites().next().unwrap().cell();
+    let starts = emitted.image.sites().flat_map(|site| [site.compare(), site.stub_cold()]);
+    let starts: BTreeSet<Thread> = starts
+        .flat_map(|at| targets.iter().map(move |&target| Thread { at, target, equal: false, cell: 0 }))
+        .collect();
+    let model = Model {
+        threads: starts.clone(),
+        starts,
+        stale: BTreeMap::new(),
+        code: vec![emitted.image.text.clone()],
+        functions: emitted.function_range(),
+        slow: emitted.slow(),
+        cell,
+        steps: 0,
+        fails_at: fails_at.into_iter().collect(),
+        moments: 0,
+        forks_at: None,
+    };
+    MODEL.set(Some(model));
+    look();
+}
+
+/// It has seen enough.
+pub fn unwatch() {
+    MODEL.set(None);
+}
+
 impl Drop for Watched {
     fn drop(&mut self) {
         MODEL.set(None);
@@ -590,6 +606,8 @@ fn nor_does_a_chain_that_is_emptied_from_a_body_or_the_next_one_on() {
         (0..ALL).for_each(|target| site.act(Act::Open(target)));
         site.act(Act::Gone(gone));
         assert!(site.targets.iter().all(|&target| !site.reaches(target)));
+        // Nor is the way to an empty chain opened.
+        [Act::Off, Act::On].into_iter().for_each(|act| site.act(act));
         // Those in front of it have kept their links, the others get new ones, in another order.
         (1..=ALL).rev().for_each(|target| site.act(Act::Open(target)));
         site.act(Act::Gone(ALL));
@@ -663,6 +681,10 @@ fn nor_do_many_acts_with_several_refusals_and_a_fork() {
                 Act::Close if !site.is_off() => open.clear(),
                 Act::Going(_) if !site.going.is_empty() => open.clear(),
                 _ => {}
+            }
+            // A fork may find everything half closed; off and on opens it again.
+            if MODEL.with_borrow(|model| model.as_ref().is_some_and(Model::has_forked)) {
+                continue;
             }
             // What was not opened since everything was closed is closed.
             for (number, &target) in site.targets.iter().enumerate() {

@@ -4,6 +4,7 @@
 use super::*;
 use crate::layout::record::ALIGN;
 use crate::layout::{Form, GATE_CHAIN};
+use crate::model;
 use crate::port::CodeWriter;
 use crate::synthetic::{End, Synthetic};
 use core::ops::Deref;
@@ -357,4 +358,17 @@ fn a_site_that_is_off_stays_off_however_often_it_is_called() {
         assert_eq!(record.state(), State::Off);
         assert_eq!(runtime.set_sites(true, |_| true), Some(1));
     }
+}
+
+#[test]
+fn no_thread_sees_a_branch_of_a_profile_before_the_cores_are_synchronised() {
+    let emitted = Synthetic::new(&[(Form::Inline, 2)], FUNCTIONS);
+    let runtime = runtime(&emitted.image);
+    let (site, functions) = (emitted.image.sites().next().unwrap(), emitted.functions());
+    let mut targets = [0; WAYS];
+    // The farthest: several bytes of the branch change.
+    targets[..3].copy_from_slice(&functions[..3]);
+    model::watch(&emitted, &targets[..3], None);
+    assert_eq!(runtime.begin_with([Known { site, targets }].into_iter()), 1);
+    model::unwatch();
 }
