@@ -596,6 +596,10 @@ fn nor_does_a_chain_of_all_bodies() {
     assert!(site.targets.iter().all(|&target| !site.reaches(target)));
     site.act(Act::On);
     assert!(site.reaches(site.targets[ALL - 1]));
+    // Where code goes there is room for others.
+    site.act(Act::Gone(1));
+    site.act(Act::Open(ALL));
+    assert!(!site.given_up && site.reaches(site.targets[ALL]));
 }
 
 #[test]

@@ -355,7 +355,10 @@ fn a_site_that_is_off_stays_off_however_often_it_is_called() {
         record.rest.store(rest, Ordering::Relaxed);
         assert_eq!(runtime.set_sites(false, |_| true), Some(1));
         assert!((0..2 * RETRY).all(|_| fast() == 0));
-        assert_eq!(record.state(), State::Off);
+        // Nor does it learn anew when all others do.
+        let seen = record.targets[0].load(Ordering::Relaxed);
+        assert_eq!(runtime.relearn_all(), Some(true));
+        assert_eq!((record.state(), record.targets[0].load(Ordering::Relaxed)), (State::Off, seen));
         assert_eq!(runtime.set_sites(true, |_| true), Some(1));
     }
 }
