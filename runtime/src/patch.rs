@@ -563,6 +563,8 @@ pub fn reaches(image: &Image, target: u64) -> bool {
 ///
 /// # Safety
 /// Nobody can execute the body.
+// Not inlined: the stack that `extend` runs on may be small, and this is over before it goes deepest.
+#[inline(never)]
 unsafe fn write_body(
     writer: &mut <System as Port>::CodeWriter,
     chain: &Chain,
