@@ -16,7 +16,7 @@ enum { STACK = 1 << 20, TIMES = 60 };
 
 extern char **environ;
 static char *self;
-static volatile int stop;
+static _Atomic int stop;
 static volatile pid_t victim;
 
 static void call_sites(uint64_t state, unsigned rounds) {

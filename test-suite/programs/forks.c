@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static volatile int stop;
+static _Atomic int stop;
 
 static void *work(void *argument) {
     uint64_t state = (uintptr_t)argument * 77777;

@@ -6,7 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static volatile int stop;
+static _Atomic int stop;
 
 static void *work(void *argument) {
     uint64_t state = 7;

@@ -14,7 +14,8 @@
 enum { OWN = 4, CHILDREN = 200, TRAP_FLAG = 0x100, JE = 0x0f, BODY = 128, FIRST_BRANCH = 7 };
 
 extern unsigned char __relpoline_chains[];
-static volatile int stop, armed, met;
+static _Atomic int stop;
+static volatile int armed, met;
 
 static void *work(void *argument) {
     uint64_t state = 99;

@@ -16,7 +16,7 @@ struct plugin {
 };
 
 static struct plugin keep;
-static volatile int stop;
+static _Atomic int stop;
 
 static struct plugin open_plugin(const char *path, uint64_t constant, int flags) {
     struct plugin plugin = {dlopen(path, RTLD_NOW | flags), constant, NULL, NULL};

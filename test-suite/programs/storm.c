@@ -10,7 +10,7 @@
 
 enum { THREADS = 8, CALLS = 1 << 17 };
 
-static volatile int stop;
+static _Atomic int stop;
 
 static void *work(void *argument) {
     unsigned thread = (unsigned)(uintptr_t)argument;

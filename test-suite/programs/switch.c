@@ -3,7 +3,7 @@
 #include "sites.h"
 #include <pthread.h>
 
-static volatile int stop;
+static _Atomic int stop;
 
 static void *work(void *argument) {
     unsigned thread = (unsigned)(uintptr_t)argument;
