@@ -485,7 +485,8 @@ impl Runtime {
     }
 
     /// Sends all calls of the image's sites to the retpoline, for ever, without the records: nobody comes to a record
-    /// or to a chain any more but who is there now.
+    /// or to a chain any more but who is there now. The kernel does everything to its runtimes under one lock, so this
+    /// one's is free.
     pub fn retire(&self) {
         let Some(_guard) = self.lock() else { return };
         for record in self.records() {

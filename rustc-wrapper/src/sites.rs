@@ -8,7 +8,7 @@ use anyhow::Result;
 use relpoline_layout::{
     COMPARE_OPCODE, Cell, Entry, Form, GATE_TEST_OPCODE, SECTION, STUB_SYMBOL_SUFFIX, VERSION,
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::{
     fmt::Write,
     mem::offset_of,
@@ -31,10 +31,8 @@ pub struct Arguments {
 #[derive(Clone, Debug, Serialize)]
 pub struct Site {
     /// Address of the compare; in object files its offset in the section.
-    pub address: String,
-    /// The same.
-    #[serde(skip)]
-    pub compare: u64,
+    #[serde(serialize_with = "hexadecimal")]
+    pub address: u64,
     /// Address of the cell, likewise.
     #[serde(skip)]
     pub cell: u64,
@@ -50,6 +48,10 @@ pub struct Site {
     pub file: Option<String>,
     /// Source line.
     pub line: Option<u32>,
+}
+
+fn hexadecimal<S: Serializer>(address: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{address:#x}"))
 }
 
 #[derive(Serialize)]
@@ -111,8 +113,8 @@ fn text(tables: &[FileSites]) -> Result<String> {
         for site in sites {
             let function = site.function.as_deref().unwrap_or("?");
             let address = match table.relocatable {
-                true => format!("{}+{}", site.section, site.address),
-                false => site.address.clone(),
+                true => format!("{}+{:#x}", site.section, site.address),
+                false => format!("{:#x}", site.address),
             };
             write!(text, "  {address:<18} {:<6}  {function}", site.form)?;
             match (&site.file, site.line) {
@@ -184,8 +186,7 @@ fn read_row(image: &Image, references: &References, start: u64, row: &[u8]) -> R
         name.strip_suffix(STUB_SYMBOL_SUFFIX).unwrap_or(&name).to_owned()
     });
     Ok(Site {
-        address: format!("{:#x}", image.address(site)),
-        compare: image.address(site),
+        address: image.address(site),
         cell: image.address(cell),
         section: image.sections[site.section].name.clone(),
         form: match entry.form() {

@@ -1,7 +1,7 @@
 // Call sites whose targets change over time, with threads that disagree on the phase. Arguments: what changes,
 // threads, calls of one phase, targets (64 at most). "change": each phase has the next target. With many of them
-// chains grow (to 26 targets in all), with few their links are closed and opened again. "settle": at first targets in random order, then
-// one alone.
+// chains grow, to 26 targets in all; with few their links are closed and opened again. "settle": at first targets in
+// random order, then one alone.
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -72,6 +72,26 @@ fn targets_that_change_are_followed_with_every_link_opened_and_closed_again() {
 }
 
 #[test]
+fn more_targets_than_a_site_can_be_patched_for_go_right() {
+    for (arguments, at_least_patches) in
+        [(["change", "1", "100000", "64"], 20), (["change", "8", "20000", "64"], 10)]
+    {
+        for variant in VARIANTS {
+            let run = Program::build("phases.c", variant).unwrap().run(&arguments).unwrap();
+            assert_eq!(run.stdout(), "ok\n", "{variant:?}");
+            assert!(run.total("patches") >= at_least_patches, "{variant:?}: {}", run.stats["totals"]);
+            let sites = run.stats["sites"].as_array().unwrap();
+            let mut failures = sites.iter().filter_map(|site| site["failure"].as_str());
+            assert!(
+                failures.all(|why| why.starts_with("more targets in turn")),
+                "{variant:?}: {}",
+                run.stats
+            );
+        }
+    }
+}
+
+#[test]
 fn a_million_branches_are_opened_and_closed_while_eight_threads_call() {
     let program = Program::build("storm.c", &[]).unwrap();
     for arguments in [&["2000"] as &[&str], &["1200", "fork", "signals"]] {

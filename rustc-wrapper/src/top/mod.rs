@@ -70,9 +70,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         let mut before: Option<(Samples, Instant)> = None;
         let now = loop {
-            let samples = Samples::take(&process, &loaded)?;
+            let samples = Samples::take(&process, &loaded);
             let now = process.code().unwrap_or_default();
             if now != code {
+                // What changes all the time must not keep us busy.
+                if !now.is_empty() {
+                    thread::sleep(arguments.delay);
+                }
                 break now;
             }
             let taken = Instant::now();

@@ -6,7 +6,7 @@ use crate::{
     sites::{self, Site},
 };
 use anyhow::Result;
-use relpoline_layout::{CELL_GATE, Cell, GATE_QUIET, SECTION, record, record::State};
+use relpoline_layout::{CELL_GATE, GATE_QUIET, SECTION, record, record::State};
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, HashSet},
@@ -136,7 +136,7 @@ pub struct Samples(Vec<Vec<Option<Sample>>>);
 
 impl Samples {
     /// Looks at them.
-    pub fn take(process: &Process, loaded: &[Loaded]) -> Result<Self> {
+    pub fn take(process: &Process, loaded: &[Loaded]) -> Self {
         // A process that has just ended has no memory, nor code: the caller notices.
         let memory = process.memory().ok();
         let of_site = |object: &Loaded, site: &Site| {
@@ -144,7 +144,7 @@ impl Samples {
         };
         let of_object =
             |object: &Loaded| object.sites.iter().map(|site| of_site(object, site)).collect::<Vec<_>>();
-        Ok(Self(loaded.iter().map(of_object).collect()))
+        Self(loaded.iter().map(of_object).collect())
     }
 }
 
@@ -219,7 +219,7 @@ impl<'a> Snapshot<'a> {
                     patched,
                 });
                 rows.push(Row {
-                    address: format!("{:#x}", site.compare.wrapping_add(object.bias)),
+                    address: format!("{:#x}", site.address.wrapping_add(object.bias)),
                     object: object.path.clone(),
                     function: site.function.clone(),
                     file: site.file.clone(),
@@ -245,5 +245,3 @@ impl<'a> Snapshot<'a> {
         }
     }
 }
-
-const _: () = assert!(CELL_GATE + 8 <= size_of::<Cell>());
