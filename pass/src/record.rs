@@ -1,8 +1,8 @@
 //! The assembly that the pass emits, written from the constants of `relpoline_layout`.
 
 use relpoline_layout::{
-    CELL_GATE, CHAIN_TAIL, COMPARE_TAIL, Entry, Form, GATE_CHAIN, JMP, SECTION, SLOW_PATH, STUB_COMPARE_SIZE,
-    STUB_HOT, STUB_LEAD, STUB_SIZE,
+    COMPARE_TAIL, Entry, Form, GATE_TEST, HOT_JUMP, JE, JMP, SECTION, SLOW_PATH, STUB_COMPARE_SIZE, STUB_HOT,
+    STUB_LEAD, STUB_SIZE,
 };
 use std::fmt::Write;
 
@@ -21,8 +21,12 @@ pub fn place_stubs(forms: impl IntoIterator<Item = Form>) -> Vec<StubPlace> {
     forms
         .into_iter()
         .map(|form| {
-            let cold = end + if form == Form::Stub { STUB_COMPARE_SIZE } else { 0 };
-            end = cold + STUB_SIZE;
+            let (before, behind) = match form {
+                Form::Inline => (0, HOT_JUMP.len()),
+                Form::Stub => (STUB_COMPARE_SIZE, 0),
+            };
+            let cold = end + before;
+            end = cold + STUB_SIZE + behind;
             StubPlace { form, cold }
         })
         .collect()
@@ -55,10 +59,9 @@ impl StubPlace {
             Form::Stub => {
                 vec![(Door::Compare, self.cold - STUB_COMPARE_SIZE, STUB_COMPARE_SIZE + STUB_SIZE)]
             }
-            Form::Inline => vec![
-                (Door::Cold, self.cold, STUB_HOT),
-                (Door::Hot, self.cold + STUB_HOT, STUB_SIZE - STUB_HOT),
-            ],
+            Form::Inline => {
+                vec![(Door::Cold, self.cold, STUB_SIZE), (Door::Hot, self.cold + STUB_HOT, HOT_JUMP.len())]
+            }
         }
     }
 }
@@ -111,14 +114,21 @@ pub fn stubs(rows: Rows, places: &[StubPlace], lines: &[u32], has_file: &[bool])
                 &suffix,
             );
         }
-        let _ = writeln!(text, "testb $${GATE_CHAIN}, {cell}+{CELL_GATE}(%rip)");
-        text += &bytes(&CHAIN_TAIL);
         let _ = writeln!(text, "leaq {cell}(%rip), %r11");
-        // Written in bytes like the other branches: the assembler may pad instructions, branches above all
-        // (-mbranches-within-32B-boundaries), and the stubs lie at fixed distances.
-        let _ = writeln!(text, ".byte {JMP:#04x}\n.long {SLOW_PATH} - . - 4");
+        text += &bytes(&GATE_TEST);
+        text += &to_slow_path(&JE);
+        text += &to_slow_path(&[JMP]);
+        if place.form == Form::Inline {
+            text += &bytes(&HOT_JUMP);
+        }
     }
     text
+}
+
+/// A branch, written in bytes: the assembler may pad instructions, branches above all
+/// (`-mbranches-within-32B-boundaries`), and the parts of a stub lie at fixed distances.
+fn to_slow_path(opcode: &[u8]) -> String {
+    format!("{}.long {SLOW_PATH} - . - 4\n", bytes(opcode))
 }
 
 fn compare(cell: &str) -> String {

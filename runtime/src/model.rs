@@ -12,15 +12,15 @@
 
 use crate::control;
 use crate::layout::record::State;
-use crate::layout::{CHAIN_TAIL, COMPARE_OPCODE, COMPARE_TAIL, Cell, Form, GATE_TEST_OPCODE, JMP};
+use crate::layout::{COMPARE_OPCODE, COMPARE_TAIL, Cell, Form, GATE_TEST, HOT_JUMP, JE, JMP, LEA_OPCODE};
 use crate::memory::Arena;
-use crate::patch::{self, Bodies, JE};
+use crate::patch::{self, Bodies, FLAG_TEST_OPCODE, JE_SHORT};
 use crate::policy::Refusal;
 pub use crate::port::user::{Guard, Lock, Symbols};
 use crate::port::{CodeWriter, Port, user};
 use crate::record::Record;
 use crate::site::Site;
-use crate::synthetic::{CALL, End, JNE, LEA, Synthetic};
+use crate::synthetic::{CALL, End, JNE, Synthetic};
 use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
@@ -277,12 +277,20 @@ impl Model {
                 let slot = unsafe { (leads_to(3, 7) as *const u64).read_volatile() };
                 Thread { at: behind, equal: slot == target, ..thread }
             }
-            [a, b, .., mask] if [*a, *b] == GATE_TEST_OPCODE => {
+            [a, b, .., mask] if [*a, *b] == FLAG_TEST_OPCODE => {
                 // SAFETY: likewise.
                 let flags = unsafe { (leads_to(2, 7) as *const u8).read_volatile() };
                 Thread { at: behind, equal: flags & mask == 0, ..thread }
             }
-            [a, b, c, ..] if [*a, *b, *c] == LEA => Thread { at: behind, cell: leads_to(3, 7), ..thread },
+            [a, b, c, ..] if [*a, *b, *c] == LEA_OPCODE => {
+                Thread { at: behind, cell: leads_to(3, 7), ..thread }
+            }
+            code if code.starts_with(&GATE_TEST) => {
+                let [.., offset, mask] = GATE_TEST;
+                // SAFETY: likewise: the thread comes from the instruction that loads the cell's address.
+                let flags = unsafe { ((cell + usize::from(offset)) as *const u8).read_volatile() };
+                Thread { at: behind, equal: flags & mask == 0, ..thread }
+            }
             [a, b, ..] if [*a, *b] == JNE => {
                 Thread { at: if equal { behind } else { leads_to(2, 6) }, ..thread }
             }
@@ -290,8 +298,11 @@ impl Model {
                 Thread { at: if equal { leads_to(2, 6) } else { behind }, ..thread }
             }
             [a, ..] if *a == COMPARE_TAIL[0] => Thread { at: short(!equal), ..thread },
-            [a, ..] if *a == CHAIN_TAIL[0] => Thread { at: short(equal), ..thread },
+            [a, ..] if *a == JE_SHORT => Thread { at: short(equal), ..thread },
             [CALL | JMP, ..] => Thread { at: leads_to(1, 5), ..thread },
+            [a, b, ..] if [*a, *b] == HOT_JUMP => {
+                Thread { at: behind.wrapping_add_signed(*b as i8 as isize), ..thread }
+            }
             other => panic!("WRONG CALL: of {target:#x}, came to {other:02x?} at {at:#x}"),
         })
     }
@@ -301,8 +312,9 @@ impl Model {
 fn length(code: &[u8; INSTRUCTION]) -> usize {
     match code {
         [a, b, ..] if [*a, *b] == JNE || [*a, *b] == JE => 6,
-        [a, ..] if [COMPARE_TAIL[0], CHAIN_TAIL[0]].contains(a) => 2,
+        [a, ..] if [COMPARE_TAIL[0], JE_SHORT, HOT_JUMP[0]].contains(a) => 2,
         [CALL | JMP, ..] => 5,
+        code if code.starts_with(&GATE_TEST) => GATE_TEST.len(),
         _ => INSTRUCTION,
     }
 }

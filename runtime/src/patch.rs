@@ -52,9 +52,7 @@
 //! of the test suite attacks this: threads, signal handlers and forked children call the sites meanwhile.
 
 use crate::layout::record::WAYS;
-use crate::layout::{
-    CHAIN_TAIL, COMPARE_OPCODE, Cell, GATE_CHAIN, GATE_TEST_OPCODE, JMP, NEVER, STUB_CHAIN_JUMP,
-};
+use crate::layout::{COMPARE_OPCODE, Cell, GATE_CHAIN, JE, JMP, NEVER};
 use crate::memory::Arena;
 use crate::policy::Refusal;
 use crate::port::{CodeWriter, Port, System};
@@ -66,10 +64,10 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Opcode of the direct call with a 32-bit displacement.
 const CALL: u8 = 0xe8;
-/// `je` with a 32-bit displacement.
-pub const JE: [u8; 2] = [0x0f, 0x84];
 /// `je` with an 8-bit displacement.
-const JE_SHORT: u8 = CHAIN_TAIL[0];
+pub const JE_SHORT: u8 = 0x74;
+/// `testb $imm8, disp32(%rip)` without displacement and immediate.
+pub const FLAG_TEST_OPCODE: [u8; 2] = [0xf6, 0x05];
 /// Bytes of a direct branch.
 const BRANCH_SIZE: usize = 5;
 
@@ -495,6 +493,8 @@ unsafe fn add_link(
     bodies: &mut Bodies,
 ) -> Result<(NonNull<Chain>, usize), Refusal> {
     image.check(site)?;
+    // SAFETY: it was just checked.
+    let slow = unsafe { site.slow_path() };
     // SAFETY: the caller holds the lock.
     let length = unsafe { chain_of(record) }.count();
     // SAFETY: likewise.
@@ -515,7 +515,7 @@ unsafe fn add_link(
         None => {
             let chain = bodies.take(arena)?;
             // SAFETY: the caller holds the lock; nothing refers to the body yet, so no thread can execute it.
-            unsafe { write_body(&mut writer, chain.as_ref(), site.stub_hot())? };
+            unsafe { write_body(&mut writer, chain.as_ref(), slow)? };
             chain
         }
     };
@@ -529,12 +529,12 @@ unsafe fn add_link(
         bodies.spare = None;
         // The branch that leads to the new body: the stub's, or the one behind the last link.
         let jump = match last {
-            None => site.stub_cold() + STUB_CHAIN_JUMP,
+            None => site.chain_jump(),
             // SAFETY: as above.
             Some(last) => unsafe { last.as_ref() }.body + NEXT_JUMP,
         };
         // SAFETY: the jump stands behind a flag that has not been set so far: it is set when this body is linked.
-        unsafe { write_branch(&mut writer, jump, site.stub_hot(), body.body as u64)? };
+        unsafe { write_branch(&mut writer, jump, slow, body.body as u64)? };
     }
     System::sync_cores()?;
     body.targets[link] = target;
@@ -585,7 +585,7 @@ unsafe fn write_body(
         put(&displacement(start + LINK_BRANCH, chain.slots + link * 8)?.to_le_bytes());
         put(&JE);
         put(&displacement(start + LINK_GATE, chain.end())?.to_le_bytes());
-        put(&GATE_TEST_OPCODE);
+        put(&FLAG_TEST_OPCODE);
         put(&displacement(start + LINK_GATE + 7, flags)?.to_le_bytes());
         put(&[1 << link, JE_SHORT, (BODY_END - (link + 1) * LINK_SIZE) as u8]);
     }

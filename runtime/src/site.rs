@@ -1,7 +1,10 @@
 //! The site table of one image (an executable or a shared object), and the branches in its code.
 
 use crate::decode::{self, Flow, MAX_LENGTH};
-use crate::layout::{CELL_GATE, COMPARE_OPCODE, Cell, Entry, Form, GATE_TEST_OPCODE, STUB_HOT, VERSION};
+use crate::layout::{
+    COMPARE_OPCODE, Cell, Entry, Form, GATE_TEST, JE, LEA_OPCODE, STUB_CHAIN_JUMP, STUB_HOT, STUB_SIZE,
+    STUB_SLOW_BRANCH, VERSION,
+};
 use crate::policy::Refusal;
 use core::ffi::CStr;
 use core::ops::Range;
@@ -59,6 +62,21 @@ impl Site {
         self.stub_cold() + STUB_HOT
     }
 
+    /// The branch of the stub that leads to the site's chain once it has one. Before that it leads to the slow path.
+    pub fn chain_jump(&self) -> usize {
+        self.stub_cold() + STUB_CHAIN_JUMP
+    }
+
+    /// Address of the slow path, which the stub branches to.
+    ///
+    /// # Safety
+    /// The site was found to be right ([`Image::check`]).
+    pub unsafe fn slow_path(&self) -> usize {
+        let end = self.chain_jump();
+        // SAFETY: the displacement in front of the chain's jump, in code that was checked.
+        end.wrapping_add_signed(unsafe { ((end - 4) as *const i32).read_unaligned() } as isize)
+    }
+
     /// Where the hot branch leads as it was emitted.
     pub fn emitted_hot_target(&self) -> usize {
         match self.entry.form() {
@@ -113,21 +131,24 @@ impl Image {
             range.contains(&address) && address.checked_add(length).is_some_and(|end| end <= range.end)
         };
         if !holds(&self.text, compare, COMPARE_OPCODE.len() + 4)
-            || !holds(&self.text, cold, crate::layout::STUB_SIZE)
+            || !holds(&self.text, cold, STUB_SIZE)
             || !holds(&self.data, cell, size_of::<Cell>())
             || cell % align_of::<Cell>() != 0
         {
             return Err(Refusal::Table);
         }
         // Compare and stub name the cell, each in its own code: rows that were mixed up do not pass.
-        let compare_opcode = self.refers(compare, &COMPARE_OPCODE, 0, cell)?;
-        let gate_opcode = self.refers(cold, &GATE_TEST_OPCODE, 1, cell + CELL_GATE)?;
-        if compare_opcode && gate_opcode { Ok(()) } else { Err(Refusal::Bytes) }
+        let known = self.refers(compare, &COMPARE_OPCODE, cell)? && self.refers(cold, &LEA_OPCODE, cell)?;
+        // SAFETY: all of the stub lies in the image's code, which stays mapped.
+        let stub = unsafe { core::slice::from_raw_parts(cold as *const u8, STUB_CHAIN_JUMP) };
+        let known = known
+            && stub[STUB_SLOW_BRANCH - GATE_TEST.len()..].starts_with(&GATE_TEST)
+            && stub[STUB_SLOW_BRANCH..].starts_with(&JE);
+        if known { Ok(()) } else { Err(Refusal::Bytes) }
     }
 
-    /// Whether `opcode` stands at `at`. It is followed by a 32-bit displacement, which must lead to `expected`,
-    /// and by `immediate` bytes.
-    fn refers(&self, at: usize, opcode: &[u8], immediate: usize, expected: usize) -> Result<bool, Refusal> {
+    /// Whether `opcode` stands at `at`. It is followed by a 32-bit displacement, which must lead to `expected`.
+    fn refers(&self, at: usize, opcode: &[u8], expected: usize) -> Result<bool, Refusal> {
         // SAFETY: the caller has found the instruction to lie in the image's code, which stays mapped.
         let code = unsafe { core::slice::from_raw_parts(at as *const u8, opcode.len() + 4) };
         let (found, displacement) = code.split_at(opcode.len());
@@ -135,7 +156,7 @@ impl Image {
             return Ok(false);
         }
         let displacement = displacement.try_into().map(i32::from_le_bytes).map_err(|_| Refusal::Table)?;
-        let end = at + code.len() + immediate;
+        let end = at + code.len();
         if end.wrapping_add_signed(displacement as isize) == expected {
             Ok(true)
         } else {
@@ -252,6 +273,7 @@ fn hash(cell: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::CELL_GATE;
     use crate::synthetic::Synthetic;
 
     const SITES: [(Form, usize); 2] = [(Form::Inline, 2), (Form::Stub, 1)];

@@ -2,10 +2,10 @@
 //! do at them.
 
 use crate::layout::{
-    CELL_GATE, CHAIN_TAIL, COMPARE_OPCODE, COMPARE_TAIL, Cell, Entry, Form, GATE_CHAIN, GATE_TEST_OPCODE,
-    JMP, NEVER, STUB_HOT,
+    COMPARE_OPCODE, COMPARE_TAIL, Cell, Entry, Form, GATE_TEST, HOT_JUMP, JE, JMP, LEA_OPCODE, NEVER,
+    STUB_HOT,
 };
-use crate::patch::JE;
+use crate::patch::{FLAG_TEST_OPCODE, JE_SHORT};
 use crate::site::{Image, Site};
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -16,15 +16,11 @@ const DATA: usize = 1 << 14;
 const TABLE: usize = 1 << 14;
 /// `jne` with a 32-bit displacement, to the cold block.
 pub const JNE: [u8; 2] = [0x0f, 0x85];
-/// `je` over the patched jump of a gate, or to the end of a chain.
-const JE_SHORT: u8 = CHAIN_TAIL[0];
 /// `jne` over the patched jump of a compare.
 const JNE_SHORT: u8 = COMPARE_TAIL[0];
 /// `call rel32`
 pub const CALL: u8 = 0xe8;
 const RET: u8 = 0xc3;
-/// `lea disp32(%rip), %r11`
-pub const LEA: [u8; 3] = [0x4c, 0x8d, 0x1d];
 /// Distance between the functions that are called.
 const FUNCTION_SIZE: usize = 16;
 /// Instructions from a call to where it leads, at most: every link of the longest chain.
@@ -139,16 +135,23 @@ impl Synthetic {
                     zero = slot.load(Ordering::Acquire) == target;
                     at + 7
                 }
-                opcode if opcode == LEA => {
+                opcode if opcode == LEA_OPCODE => {
                     r11 = leads_to(at + 3, 0);
                     at + 7
                 }
-                [a, b, _] if [a, b] == GATE_TEST_OPCODE => {
+                [a, b, _] if [a, b] == FLAG_TEST_OPCODE => {
                     // SAFETY: likewise. All of the word: the instruction looks at its lowest byte.
                     let flags = unsafe { AtomicU64::from_ptr(leads_to(at + 2, 1) as *mut u64) };
                     let [mask] = code_at(at + 6);
                     zero = flags.load(Ordering::Acquire) & u64::from(mask) == 0;
                     at + 7
+                }
+                opcode if GATE_TEST.starts_with(&opcode) => {
+                    let [.., offset, mask]: [u8; GATE_TEST.len()] = code_at(at);
+                    // SAFETY: likewise, of the cell that `r11` holds.
+                    let flags = unsafe { AtomicUsize::from_ptr((r11 + usize::from(offset)) as *mut usize) };
+                    zero = flags.load(Ordering::Acquire) & usize::from(mask) == 0;
+                    at + GATE_TEST.len()
                 }
                 [a, b, _] if [a, b] == JNE => {
                     if zero {
@@ -175,6 +178,7 @@ impl Synthetic {
                     }
                 }
                 [CALL | JMP, ..] => leads_to(at + 1, 0),
+                [a, b, _] if [a, b] == HOT_JUMP => (at + 2).wrapping_add_signed(b as i8 as isize),
                 other => panic!("a call of {target:#x} came to {other:02x?} at {at:#x}"),
             };
         }
@@ -194,26 +198,26 @@ impl Code {
         self.at += bytes.len();
     }
 
-    /// A displacement, `behind` bytes before the instruction's end.
-    fn refer(&mut self, to: usize, behind: usize) {
-        self.put(&relative(self.at + 4 + behind, to).to_le_bytes());
+    /// A displacement at the end of an instruction.
+    fn refer(&mut self, to: usize) {
+        self.put(&relative(self.at + 4, to).to_le_bytes());
     }
 
     fn compare(&mut self, cell: usize) {
         self.put(&COMPARE_OPCODE);
-        self.refer(cell, 0);
+        self.refer(cell);
     }
 
     fn stub(&mut self, cell: usize, slow: usize) -> usize {
         let stub = self.at;
-        self.put(&GATE_TEST_OPCODE);
-        self.refer(cell + CELL_GATE, 1);
-        self.put(&[GATE_CHAIN as u8]);
-        self.put(&CHAIN_TAIL);
-        self.put(&LEA);
-        self.refer(cell, 0);
-        self.put(&[JMP]);
-        self.refer(slow, 0);
+        self.put(&LEA_OPCODE);
+        self.refer(cell);
+        self.put(&GATE_TEST);
+        for branch in [&JE[..], &[JMP]] {
+            self.put(branch);
+            self.refer(slow);
+        }
+        self.put(&HOT_JUMP);
         stub
     }
 
@@ -222,10 +226,10 @@ impl Code {
         self.compare(cell);
         self.put(&JNE);
         // Over the displacement, the hot call and the return.
-        self.refer(self.at + 4 + 5 + 1, 0);
+        self.refer(self.at + 4 + 5 + 1);
         for part in [stub + STUB_HOT, stub] {
             self.put(&[CALL]);
-            self.refer(part, 0);
+            self.refer(part);
             self.put(&[RET]);
         }
         compare

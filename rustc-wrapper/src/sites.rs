@@ -5,9 +5,7 @@ use crate::{
     program,
 };
 use anyhow::Result;
-use relpoline_layout::{
-    COMPARE_OPCODE, Cell, Entry, Form, GATE_TEST_OPCODE, SECTION, STUB_SYMBOL_SUFFIX, VERSION,
-};
+use relpoline_layout::{COMPARE_OPCODE, Cell, Entry, Form, LEA_OPCODE, SECTION, STUB_SYMBOL_SUFFIX, VERSION};
 use serde::{Serialize, Serializer};
 use std::{
     fmt::Write,
@@ -174,7 +172,7 @@ fn read_row(image: &Image, references: &References, start: u64, row: &[u8]) -> R
     let cell = place(offset_of!(Entry, cell), "cell")?;
     let stub = place(offset_of!(Entry, stub), "stub")?;
     expect_code(image, site, &COMPARE_OPCODE, "site", "compare with a cell")?;
-    expect_code(image, stub, &GATE_TEST_OPCODE, "stub", "test of a cell")?;
+    expect_code(image, stub, &LEA_OPCODE, "stub", "reference to a cell")?;
     let room = image.sections[cell.section].size - cell.offset;
     if image.sections[cell.section].executable || room < size_of::<Cell>() as u64 {
         return Err(format!("the cell at {:#x} is not in data", image.address(cell)));

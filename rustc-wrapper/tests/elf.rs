@@ -205,7 +205,7 @@ fn damaged_tables_are_refused() {
     refused(&|bad| bad[table + 19] = 0xf0, "its version is 15, expected 1");
     refused(&|bad| bad[table] ^= 1, "expected a compare with a cell");
     refused(&|bad| bad[table + 3] ^= 0x40, "which is in no section");
-    refused(&|bad| bad[table + 8] ^= 1, "expected a test of a cell");
+    refused(&|bad| bad[table + 8] ^= 1, "expected a reference to a cell");
     refused(&|bad| bad[table + 4..table + 8].fill(0), "reference to the cell: it is 0");
 
     files.run(CLANG, "-O2 -c a.c").in_silence();

@@ -18,11 +18,11 @@
 //! cold: ...arguments...
 //!      call stub.cold
 //!
-//! stub.cold: testb $2, cell.gate(%rip)
-//!            je   stub.hot
-//!            jmp  stub.hot       <- patched: a chain of further targets
-//! stub.hot:  lea  cell(%rip), %r11
-//!            jmp  __relpoline_slow
+//! stub.cold: lea   cell(%rip), %r11
+//!            testb $2, gate(%r11)
+//!            je    __relpoline_slow
+//!            jmp   __relpoline_slow    <- patched: a chain of further targets
+//! stub.hot:  jmp   stub.cold           (inline form)
 //! ```
 //!
 //! Every patched branch stands behind a compare with data, and is written only while no thread can get
@@ -35,7 +35,7 @@ pub mod record;
 use core::sync::atomic::{AtomicU64, AtomicUsize};
 
 /// Version of everything in this crate. An entry that carries another one is never patched.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// ELF section of the site table. A C identifier, so that linkers define `__start_` and `__stop_` for it.
 pub const SECTION: &str = "relpoline_sites";
@@ -81,22 +81,32 @@ pub const NEVER_ANNOTATION: &str = "relpoline_never";
 pub const STUB_LEAD: &[u8] = &[0x0f, 0x0b]; // ud2
 
 /// Bytes of the part that both forms share, from `stub.cold` on.
-pub const STUB_SIZE: usize = STUB_HOT + 7 + 5;
+pub const STUB_SIZE: usize = STUB_CHAIN_JUMP + 5;
 
-/// Distance from `stub.cold` to `stub.hot`: gate test and chain branch.
-pub const STUB_HOT: usize = 7 + CHAIN_TAIL.len();
+/// `lea disp32(%rip), %r11` without its displacement: the start of `stub.cold`.
+pub const LEA_OPCODE: [u8; 3] = [0x4c, 0x8d, 0x1d];
 
-/// Branch and patched jump that follow the gate test, both to `stub.hot`.
-pub const CHAIN_TAIL: [u8; 7] = [0x74, 0x05, 0xe9, 0, 0, 0, 0];
+/// `testb $GATE_CHAIN, CELL_GATE(%r11)`, which follows.
+pub const GATE_TEST: [u8; 5] = [0x41, 0xf6, 0x43, CELL_GATE as u8, GATE_CHAIN as u8];
+
+/// Distance from `stub.cold` to the branch to the slow path.
+pub const STUB_SLOW_BRANCH: usize = LEA_OPCODE.len() + 4 + GATE_TEST.len();
 
 /// Distance from `stub.cold` to the patched jump of the chain.
-pub const STUB_CHAIN_JUMP: usize = 7 + 2;
+pub const STUB_CHAIN_JUMP: usize = STUB_SLOW_BRANCH + JE.len() + 4;
 
-/// `testb $imm8, disp32(%rip)` without displacement and immediate.
-pub const GATE_TEST_OPCODE: [u8; 2] = [0xf6, 0x05];
+/// `je` with a 32-bit displacement.
+pub const JE: [u8; 2] = [0x0f, 0x84];
 
-/// Opcode of the jump to the slow path at the end of a stub.
+/// `jmp` with a 32-bit displacement.
 pub const JMP: u8 = 0xe9;
+
+/// Distance from `stub.cold` to `stub.hot`. Where the hot branch leads before it is patched must differ from where the
+/// cold one leads: else compilers make one of the two, and nobody can tell them apart.
+pub const STUB_HOT: usize = STUB_SIZE;
+
+/// The jump back to `stub.cold` that stands there.
+pub const HOT_JUMP: [u8; 2] = [0xeb, (STUB_HOT + 2).wrapping_neg() as u8];
 
 /// Bytes of the compare in front of a stub of the stub form: compare, short branch, patched jump.
 pub const STUB_COMPARE_SIZE: usize = 7 + COMPARE_TAIL.len();
@@ -194,7 +204,7 @@ const _: () = {
     assert!(size_of::<Entry>() == 20 && align_of::<Entry>() == 4);
     assert!(size_of::<Cell>() == 16 && core::mem::offset_of!(Cell, gate) == CELL_GATE);
     assert!(STUB_COMPARE_SIZE == COMPARE_OPCODE.len() + 4 + COMPARE_TAIL.len());
-    assert!(STUB_HOT == GATE_TEST_OPCODE.len() + 4 + 1 + CHAIN_TAIL.len() && STUB_SIZE == 26);
+    assert!(STUB_SIZE == 23 && CELL_GATE < 0x80 && GATE_CHAIN < 0x80);
 };
 
 /// Offset of [`Cell::gate`].

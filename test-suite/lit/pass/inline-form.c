@@ -44,11 +44,19 @@ int one(int (*f)(int, int), int x) { return f(x, x) + 1; }
 int two(int (*f)(int), int (**g)(int)) { return f(1) * (*g)(2); }
 
 // What stands in one block of assembly for each function: the target of the cold call tests the gate of the
-// site's cell; the target of the hot call, behind it, goes to the runtime.
+// site's cell and goes to the runtime; the target of the hot call, behind it, goes to that of the cold call.
 // CHECK-LABEL: two.relpoline:
-// CHECK:       testb $2, two.relpoline.cells+0+8(%rip)
 // CHECK:       leaq two.relpoline.cells+0(%rip), %r11
-// CHECK:       {{jmp|.long}} __relpoline_slow
-// CHECK:       testb $2, two.relpoline.cells+16+8(%rip)
-// CHECK:       leaq two.relpoline.cells+16(%rip), %r11
-// CHECK:       {{jmp|.long}} __relpoline_slow
+// CHECK-NEXT:  .byte 65
+// CHECK-NEXT:  .byte 246
+// CHECK-NEXT:  .byte 67
+// CHECK-NEXT:  .byte 8
+// CHECK-NEXT:  .byte 2
+// CHECK-NEXT:  .byte 15
+// CHECK-NEXT:  .byte 132
+// CHECK:       .long __relpoline_slow-
+// CHECK-NEXT:  .byte 233
+// CHECK:       .long __relpoline_slow-
+// CHECK-NEXT:  .byte 235
+// CHECK-NEXT:  .byte 231
+// CHECK-NEXT:  leaq two.relpoline.cells+16(%rip), %r11

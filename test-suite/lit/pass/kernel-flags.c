@@ -22,9 +22,9 @@
 // SECTIONS-NOT: .text.unlikely.relpoline
 // SECTIONS:     .text.unlikely PROGBITS
 // SECTIONS:     .data..read_mostly PROGBITS
-// SECTIONS-DAG: {{ 14 FUNC +LOCAL +DEFAULT +[0-9]+}} converted.relpoline.miss0
-// SECTIONS-DAG: {{ 12 FUNC +LOCAL +DEFAULT +[0-9]+}} converted.relpoline.hot0
-// SECTIONS-DAG: {{ 40 FUNC +LOCAL +DEFAULT +[0-9]+}} small.relpoline.site0
+// SECTIONS-DAG: {{ 23 FUNC +LOCAL +DEFAULT +[0-9]+}} converted.relpoline.miss0
+// SECTIONS-DAG: {{ 2 FUNC +LOCAL +DEFAULT +[0-9]+}} converted.relpoline.hot0
+// SECTIONS-DAG: {{ 37 FUNC +LOCAL +DEFAULT +[0-9]+}} small.relpoline.site0
 
 // CHECK-LABEL: <converted>:
 // CHECK:       endbr64

@@ -1,5 +1,5 @@
 // Options that pad or fence instructions leave the stubs as they are: they lie at fixed distances from each
-// other, 26 bytes each and 14 more in the stub form, behind a lead of 2 bytes.
+// other, 25 bytes each and 37 in the stub form, behind a lead of 2 bytes.
 
 // RUN: %clang -O2 -c %s -o %t.o && %llvm-readelf -sW %t.o | %FileCheck %s
 // RUN: %clang -O0 -c %s -o %t.o && %llvm-readelf -sW %t.o | %FileCheck %s
@@ -13,8 +13,8 @@
 // RUN: %clang -O2 -fsanitize=address,undefined -fstack-protector-all -c %s -o %t.o && %llvm-readelf -sW %t.o | %FileCheck %s
 
 // Some stubs cross a multiple of 32 bytes.
-// CHECK-DAG: {{^ +[0-9]+: [0-9a-f]+ +}}210 FUNC LOCAL DEFAULT {{[0-9]+}} fast.relpoline{{$}}
-// CHECK-DAG: {{^ +[0-9]+: [0-9a-f]+ +}}322 FUNC LOCAL DEFAULT {{[0-9]+}} small.relpoline{{$}}
+// CHECK-DAG: {{^ +[0-9]+: [0-9a-f]+ +}}202 FUNC LOCAL DEFAULT {{[0-9]+}} fast.relpoline{{$}}
+// CHECK-DAG: {{^ +[0-9]+: [0-9a-f]+ +}}298 FUNC LOCAL DEFAULT {{[0-9]+}} small.relpoline{{$}}
 
 int fast(int (**f)(int)) {
   return f[0](0) + f[1](1) + f[2](2) + f[3](3) + f[4](4) + f[5](5) + f[6](6) + f[7](7);

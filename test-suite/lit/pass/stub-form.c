@@ -42,11 +42,10 @@ __attribute__((minsize)) int small_tail(int (*f)(int), int x) { return f(x); }
 // BYTES-NEXT:  R_X86_64_PC32 .data.relpoline.small-0x4
 // BYTES-NEXT:  9: 75 05 jne 0x10
 // BYTES-NEXT:  b: e9 00 00 00 00 jmp 0x10
-// BYTES-NEXT:  10: f6 05 00 00 00 00 02 testb $0x2, (%rip)
-// BYTES-NEXT:  R_X86_64_PC32 .data.relpoline.small+0x3
-// BYTES-NEXT:  17: 74 05 je 0x1e
-// BYTES-NEXT:  19: e9 00 00 00 00 jmp 0x1e
-// BYTES-NEXT:  1e: 4c 8d 1d 00 00 00 00 leaq (%rip), %r11
+// BYTES-NEXT:  10: 4c 8d 1d 00 00 00 00 leaq (%rip), %r11
 // BYTES-NEXT:  R_X86_64_PC32 .data.relpoline.small-0x4
-// BYTES-NEXT:  25: e9 00 00 00 00 jmp
-// BYTES-NEXT:  R_X86_64_{{PC32|PLT32}} __relpoline_slow-0x4
+// BYTES-NEXT:  17: 41 f6 43 08 02 testb $0x2, 0x8(%r11)
+// BYTES-NEXT:  1c: 0f 84 00 00 00 00 je
+// BYTES-NEXT:  R_X86_64_PC32 __relpoline_slow-0x4
+// BYTES-NEXT:  22: e9 00 00 00 00 jmp
+// BYTES-NEXT:  R_X86_64_PC32 __relpoline_slow-0x4

@@ -23,50 +23,59 @@ global_asm!(
     # r10: target, r11: cell; the return address of the call is on top of the stack
 __relpoline_slow:
     endbr64
-    push %rax
     cmpb $0, {tallying}(%rip)
-    jne 9f
-1:  mov {gate}(%r11), %rax
-    test ${quiet}, %al
-    jnz 6f
+    jne 10f
+1:  testb ${quiet}, {gate}(%r11)
+    jz 3f
+    # Nothing is counted but the length of the rest.
+    mov {gate}(%r11), %r11
+    and $-{align}, %r11
+    jz 2f
+    subl $1, {rest}(%r11)
+    js 8f
+2:  jmp __x86_indirect_thunk_r10
+3:  push %rax
+    mov {gate}(%r11), %rax
     and $-{align}, %rax
-    jz 8f
+    jz 9f
     # rax: record
     xor %r11d, %r11d
-2:  cmp %r10, (%rax,%r11,8)
-    je 4f
-    cmpq $0, (%rax,%r11,8)
-    je 3f
+4:  cmp %r10, (%rax,%r11,8)
+    jne 6f
+5:  addl $1, {counts}(%rax,%r11,4)
+    jns 7f
+    pop %rax
+    jmp __x86_indirect_thunk_r10
+6:  cmpq $0, (%rax,%r11,8)
+    je 11f
     inc %r11d
     cmp ${ways}, %r11d
-    jne 2b
+    jne 4b
     # no way is free: the count behind the last way's is for all others
-    jmp 4f
-3:  mov %r10, (%rax,%r11,8)
-4:  addl $1, {counts}(%rax,%r11,4)
-    jns 7f
-5:  pop %rax
-    jmp __x86_indirect_thunk_r10
-6:  # nothing is counted but the length of the rest
-    and $-{align}, %rax
-    jz 5b
-    subl $1, {rest}(%rax)
-    jns 5b
-7:  # a count has reached its limit, or a rest is over
+    jmp 5b
+7:  # a count has reached its limit
     mov {cell}(%rax), %r11
-8:  # a note for the worker. The table's address is absolute: before the kernel runs where it was linked for, the
+    jmp 9f
+8:  # a rest is over
+    push %rax
+    mov {cell}(%r11), %r11
+9:  # a note for the worker. The table's address is absolute: before the kernel runs where it was linked for, the
     # worker is not ready.
     cmpb $0, {ready}(%rip)
-    je 5b
+    je 12f
     mov %r11d, %eax
     shr ${cell_shift}, %eax
     and ${places} - 1, %eax
     cmp %r11, {asked}(,%rax,8)
-    je 5b
+    je 12f
     mov %r11, {asked}(,%rax,8)
-    jmp 5b
-9:  lock incq {slow_calls}(%rip)
+    jmp 12f
+10: lock incq {slow_calls}(%rip)
     jmp 1b
+11: mov %r10, (%rax,%r11,8)
+    jmp 5b
+12: pop %rax
+    jmp __x86_indirect_thunk_r10
     .size __relpoline_slow, . - __relpoline_slow
 "#,
     gate = const CELL_GATE,

@@ -15,6 +15,18 @@ pub const VECTOR_STATE: u32 = 0xe6;
 
 global_asm!(
     r#"
+    # Jumps to r10. Whatever the processor predicts runs into the loop.
+    .macro RETPOLINE_R10
+    call 21f
+    .cfi_adjust_cfa_offset 8
+20: pause
+    lfence
+    jmp 20b
+    .p2align 4
+21: mov %r10, (%rsp)
+    ret
+    .endm
+
     .section .text.relpoline,"ax",@progbits
     .p2align 6
     .globl __relpoline_slow
@@ -23,40 +35,59 @@ global_asm!(
     # r10: target, r11: cell; the return address of the call is on top of the stack
 __relpoline_slow:
     .cfi_startproc
+    testb ${quiet}, {gate}(%r11)
+    jz __relpoline_count
+    # Nothing is counted but the length of the rest. Sites that rest or are off may be called for ever: their way has no
+    # taken branch.
+    mov {gate}(%r11), %r11
+    and $-{align}, %r11
+    jz __relpoline_retpoline_r10
+    subl $1, {rest}(%r11)
+    js 7f
+    .cfi_endproc
+    .size __relpoline_slow, . - __relpoline_slow
+
+    # falls through
+    .globl __relpoline_retpoline_r10
+    .hidden __relpoline_retpoline_r10
+    .type __relpoline_retpoline_r10,@function
+__relpoline_retpoline_r10:
+    .cfi_startproc
+    RETPOLINE_R10
+    .cfi_endproc
+    .size __relpoline_retpoline_r10, . - __relpoline_retpoline_r10
+
+    .p2align 6
+    .type __relpoline_count,@function
+__relpoline_count:
+    .cfi_startproc
     push %rax
     .cfi_adjust_cfa_offset 8
     mov {gate}(%r11), %rax
-    test ${quiet}, %al
-    jnz 18f
     and $-{align}, %rax
-    jz 6f
+    jz 5f
     # rax: record
     xor %r11d, %r11d
-2:  cmp %r10, (%rax,%r11,8)
+1:  cmp %r10, (%rax,%r11,8)
+    jne 3f
+2:  addl $1, {counts}(%rax,%r11,4)
+    jns 6f
+    pop %rax
+    .cfi_adjust_cfa_offset -8
+    RETPOLINE_R10
+    .cfi_def_cfa_offset 16
+3:  cmpq $0, (%rax,%r11,8)
     je 4f
-    cmpq $0, (%rax,%r11,8)
-    je 3f
     inc %r11d
     cmp ${ways}, %r11d
-    jne 2b
+    jne 1b
     # no way is free: the count behind the last way's is for all others
-    jmp 4f
-3:  mov %r10, (%rax,%r11,8)
-4:  addl $1, {counts}(%rax,%r11,4)
-    jns 7f
-5:  pop %rax
-    .cfi_adjust_cfa_offset -8
-    jmp __relpoline_retpoline_r10
-    .cfi_adjust_cfa_offset 8
-18: # nothing is counted but the length of the rest
-    and $-{align}, %rax
-    jz 5b
-    subl $1, {rest}(%rax)
-    jns 5b
-    jmp 7f
-6:  # the site's first call
+    jmp 2b
+4:  mov %r10, (%rax,%r11,8)
+    jmp 2b
+5:  # the site's first call
     cmpb $0, __relpoline_ready(%rip)
-    je 5b
+    je 16f
     push %r10
     .cfi_adjust_cfa_offset 8
     push %rdi
@@ -64,7 +95,12 @@ __relpoline_slow:
     mov %r11, %rdi
     xor %eax, %eax
     jmp 8f
-7:  # a count has reached its limit, or a rest is over
+7:  # a rest is over
+    .cfi_def_cfa_offset 8
+    push %rax
+    .cfi_adjust_cfa_offset 8
+    mov %r11, %rax
+6:  # a count has reached its limit
     # not .cfi_restore_state, after which LLVM's assembler counts on from where it was
     .cfi_def_cfa_offset 16
     push %r10
@@ -149,27 +185,12 @@ __relpoline_slow:
     .cfi_adjust_cfa_offset -8
     pop %r10
     .cfi_adjust_cfa_offset -8
-    pop %rax
+16: pop %rax
     .cfi_adjust_cfa_offset -8
+    jmp __relpoline_retpoline_r10
     .cfi_endproc
-    .size __relpoline_slow, . - __relpoline_slow
-
-    # falls through
-    .globl __relpoline_retpoline_r10
-    .hidden __relpoline_retpoline_r10
-    .type __relpoline_retpoline_r10,@function
-__relpoline_retpoline_r10:
-    .cfi_startproc
-    call 17f
-    .cfi_adjust_cfa_offset 8
-16: pause
-    lfence
-    jmp 16b
-    .p2align 4
-17: mov %r10, (%rsp)
-    ret
-    .cfi_endproc
-    .size __relpoline_retpoline_r10, . - __relpoline_retpoline_r10
+    .size __relpoline_count, . - __relpoline_count
+    .purgem RETPOLINE_R10
 
     # How the vector state is saved: 0 not known yet, 1 FXSAVE, 2 XSAVE, 3 XSAVEC; and the bytes it takes.
     .section .data.relpoline_slow,"aw",@progbits
