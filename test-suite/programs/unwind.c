@@ -9,7 +9,7 @@
 
 static volatile unsigned long handled, in_runtime;
 
-extern char __relpoline_slow[];
+extern char __relpoline_slow[], __relpoline_count[];
 int main(void);
 
 // The frames above are the handler's own, the kernel's, and the interrupted function's.
@@ -24,7 +24,7 @@ static _Unwind_Reason_Code frame(struct _Unwind_Context *context, void *argument
     uintptr_t address = _Unwind_GetIP(context);
     void *function = _Unwind_FindEnclosingFunction((void *)(address - 1));
     walk->found |= function == (void *)main;
-    in_runtime += function == __relpoline_slow && walk->depth >= ABOVE;
+    in_runtime += (function == __relpoline_slow || function == __relpoline_count) && walk->depth >= ABOVE;
     walk->depth++;
     return _URC_NO_REASON;
 }

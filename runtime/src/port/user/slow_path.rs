@@ -58,6 +58,8 @@ __relpoline_retpoline_r10:
     .size __relpoline_retpoline_r10, . - __relpoline_retpoline_r10
 
     .p2align 6
+    .globl __relpoline_count
+    .hidden __relpoline_count
     .type __relpoline_count,@function
 __relpoline_count:
     .cfi_startproc
@@ -96,13 +98,12 @@ __relpoline_count:
     xor %eax, %eax
     jmp 8f
 7:  # a rest is over
+    # not .cfi_restore_state, after which LLVM's assembler counts on from where it was
     .cfi_def_cfa_offset 8
     push %rax
     .cfi_adjust_cfa_offset 8
     mov %r11, %rax
 6:  # a count has reached its limit
-    # not .cfi_restore_state, after which LLVM's assembler counts on from where it was
-    .cfi_def_cfa_offset 16
     push %r10
     .cfi_adjust_cfa_offset 8
     push %rdi
