@@ -19,6 +19,7 @@ fn tree(version: &str) -> Files {
     let files = Files::new(&[
         ("tree/Makefile", &format!("# SPDX\nVERSION = {major}\nPATCHLEVEL = {minor}\nSUBLEVEL = 9\n")),
         ("home/relpoline_kernel.o", "object"),
+        ("tree/arch/x86/include/asm/nospec-branch.h", "macros"),
     ]);
     let mut name = String::new();
     let mut contents: BTreeMap<String, String> = BTreeMap::new();
@@ -72,6 +73,8 @@ fn comes_and_goes(version: &str, patch: &str) {
     let installed = content(&files.path("tree"));
     let folder = files.path("tree/arch/x86/kernel/relpoline");
     assert_eq!(installed[&folder.join("relpoline_kernel.o_shipped")], b"object");
+    let header = &installed[&files.path("tree/arch/x86/include/asm/relpoline.h")];
+    assert!(String::from_utf8_lossy(header).contains(".macro RELPOLINE_CALL"));
     let changed = |path: &PathBuf| installed[path] != before[path];
     assert_eq!(before.keys().filter(|path| changed(path)).count(), patch.matches("\n+++ b/").count());
     for line in patch.lines().filter(|line| line.starts_with('+') && !line.starts_with("+++ ")) {

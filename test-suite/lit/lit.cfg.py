@@ -52,7 +52,7 @@ config.name = "relpoline"
 config.test_format = NoSkip() if no_skip else lit.formats.ShTest()
 config.test_source_root = SOURCE
 config.test_exec_root = os.path.abspath(setting("exec_root", os.path.join(TOP, "target", "lit")))
-config.suffixes = [".c", ".cpp", ".ll", ".rs", ".test"]
+config.suffixes = [".S", ".c", ".cpp", ".ll", ".rs", ".test"]
 config.excludes = ["Inputs"]
 
 for variable in ("RUSTUP_HOME", "CARGO_HOME", "TMPDIR"):

@@ -30,6 +30,26 @@ fn a_child_that_interrupted_the_patcher_never_writes_over_branches_in_use() {
 }
 
 #[test]
+fn branches_of_assembly_are_learned_and_patched() {
+    let assembly = concat!(env!("CARGO_MANIFEST_DIR"), "/programs/assembly.S");
+    for variant in VARIANTS {
+        let program = Program::build("assembly.c", &[variant, &[assembly]].concat()).unwrap();
+        let run = program.run::<&str>(&[]).unwrap_or_else(|error| panic!("{variant:?}: {error}"));
+        assert_eq!(run.stdout(), "ok\n", "{variant:?}");
+        let sites = run.stats["sites"].as_array().unwrap();
+        let of_assembly = |site: &&serde_json::Value| {
+            site["function"].as_str().is_some_and(|name| name.starts_with("relpoline_site_"))
+        };
+        let found: Vec<_> = sites.iter().filter(of_assembly).collect();
+        assert_eq!(found.len(), 4, "{variant:?}: {}", run.stats);
+        for site in found {
+            assert!(site["targets"].as_array().unwrap().len() >= 7, "{variant:?}: {site}");
+        }
+        assert_eq!(run.total("failures"), 0, "{variant:?}: {}", run.stats);
+    }
+}
+
+#[test]
 fn sites_are_patched_and_named_when_the_first_thread_has_ended() {
     attack("leader.c", &[], 700);
     let run = Program::build("leader.c", &[]).unwrap().run::<&str>(&[]).unwrap();

@@ -17,6 +17,9 @@
 #include <linux/sched.h>
 #include <linux/smp.h>
 
+#include <asm/asm.h>
+#include <asm/relpoline.h>
+
 #include "relpoline.h"
 #include "test.h"
 
@@ -28,7 +31,7 @@ module_param(stay, bool, 0444);
 MODULE_PARM_DESC(stay, "keep threads that call the function of a guest");
 
 #define TARGETS 40
-#define SITES 6
+#define SITES 9
 #define THREADS 4
 
 /* Six arguments in registers and one on the stack. */
@@ -74,6 +77,21 @@ static noinline long tail_site(tail_t t, long a, long b, long c)
 	return t(a, b, c);
 }
 
+/* The same, by assembly. */
+long relpoline_asm_call(tail_t t, long a, long b, long c);
+long relpoline_asm_jump(tail_t t, long a, long b, long c);
+
+static noinline long inline_asm_site(tail_t t, long a, long b, long c)
+{
+	long sum;
+
+	asm volatile(RELPOLINE_ASM_CALL("%[t]")
+		     : "=a" (sum), "+D" (a), "+S" (b), "+d" (c), ASM_CALL_CONSTRAINT
+		     : [t] "r" (t)
+		     : "rcx", "r8", "r9", "r10", "r11", "cc", "memory");
+	return sum;
+}
+
 static atomic64_t calls;
 static atomic64_t wrong;
 
@@ -85,6 +103,7 @@ static long expected(int target, long a, long b, long c, long d, long e, long f,
 static void call_one(int site, int target, long x)
 {
 	target_t t = targets[target];
+	tail_t t3;
 	long a = x, b = ~x, c = x << 7, d = x ^ 0x5555, e = -x, f = x * x, g = x + 3;
 	long answer;
 
@@ -95,7 +114,13 @@ static void call_one(int site, int target, long x)
 	case 3: answer = site_3(t, a, b, c, d, e, f, g); break;
 	case 4: answer = site_4(t, a, b, c, d, e, f, g); break;
 	default:
-		answer = tail_site(x & 1 ? tail_thrice : tail_twice, a, b, c);
+		t3 = x & 1 ? tail_thrice : tail_twice;
+		switch (site) {
+		case 5: answer = tail_site(t3, a, b, c); break;
+		case 6: answer = inline_asm_site(t3, a, b, c); break;
+		case 7: answer = relpoline_asm_call(t3, a, b, c); break;
+		default: answer = relpoline_asm_jump(t3, a, b, c);
+		}
 		if (answer != (x & 1 ? 3 * a + 7 * b + 2 * c : 2 * a + 5 * b + 9 * c))
 			atomic64_inc(&wrong);
 		return;
@@ -113,6 +138,9 @@ static void call_all(unsigned long x)
 	call_one(3, (x >> 9) % TARGETS, x);
 	call_one(4, get_random_u32() % TARGETS, x);
 	call_one(5, 0, x);
+	call_one(6, 0, x);
+	call_one(7, 0, x);
+	call_one(8, 0, x);
 	atomic64_add(SITES, &calls);
 }
 

@@ -1,8 +1,8 @@
 //! `relpoline kernel`: puts the runtime into a source tree of the Linux kernel, and takes it out again, so that the
 //! tree is what it was, byte for byte.
 //!
-//! A tree gets one folder of its own, [`FOLDER`], and a patch of a few lines to files of the kernel, one for each
-//! version ([`VERSIONS`]). Everything is made in memory first: a patch that does not apply leaves no trace.
+//! A tree gets one folder of its own, [`FOLDER`], one header, [`HEADER`], and a patch of a few lines to files of the
+//! kernel, one for each version ([`VERSIONS`]). Everything is made in memory first: a patch that does not apply leaves no trace.
 
 mod changes;
 mod patch;
@@ -24,7 +24,7 @@ use std::{
 const FOLDER: &str = "arch/x86/kernel/relpoline";
 
 /// What goes into [`FOLDER`], besides the object.
-const FILES: [(&str, &str); 10] = [
+const FILES: [(&str, &str); 11] = [
     ("Kconfig", include_str!("../../../runtime/kernel/tree/Kconfig")),
     ("Makefile", include_str!("../../../runtime/kernel/tree/Makefile")),
     ("compat.h", include_str!("../../../runtime/kernel/tree/compat.h")),
@@ -35,7 +35,12 @@ const FILES: [(&str, &str); 10] = [
     ("relpoline.h", include_str!("../../../runtime/kernel/tree/relpoline.h")),
     ("test.c", include_str!("../../../runtime/kernel/tree/test.c")),
     ("test.h", include_str!("../../../runtime/kernel/tree/test.h")),
+    ("test_asm.S", include_str!("../../../runtime/kernel/tree/test_asm.S")),
 ];
+
+/// What all of the kernel may include: relpolines in assembly.
+const HEADER: (&str, &str) =
+    ("arch/x86/include/asm/relpoline.h", include_str!("../../../runtime/include/relpoline_asm.h"));
 
 /// The object, as Kbuild wants what comes compiled to be called.
 const OBJECT: &str = "relpoline_kernel.o_shipped";
@@ -126,6 +131,7 @@ fn runtime(tree: &Path, options: &Options) -> Result<Changes> {
         changes.add(tree.join(FOLDER).join(name), content.into());
     }
     changes.add(tree.join(FOLDER).join(OBJECT), object);
+    changes.add(tree.join(HEADER.0), HEADER.1.into());
     Ok(changes)
 }
 
@@ -140,6 +146,14 @@ fn remove(tree: &Path) -> Result<()> {
         changes.rewrite(&tree.join(file.path()), |content| file.revert(content))?;
     }
     changes.make()?;
+    let header = tree.join(HEADER.0);
+    match fs::remove_file(&header) {
+        // A version without it may have been installed.
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("cannot remove {}", header.display()));
+        }
+        _ => {}
+    }
     fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))
 }
 
