@@ -7,7 +7,7 @@ use crate::layout::record::State;
 use crate::layout::{GATE_CHAIN, GATE_QUIET};
 use crate::options::Mode;
 use crate::patch;
-use crate::policy::RETRY;
+use crate::policy::{Evidence, RETRY};
 use crate::record::Record;
 use crate::runtime::Runtime;
 use crate::site::{Image, Site};
@@ -51,7 +51,7 @@ impl Runtime {
         let _guard = self.lock()?;
         self.records()
             .filter(|record| record.state() != State::Off && !record.refusal().is_final())
-            .for_each(|record| self.relearn(record));
+            .for_each(|record| self.relearn(record, Evidence::Glance));
         Some(true)
     }
 }

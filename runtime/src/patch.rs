@@ -266,6 +266,12 @@ pub fn close_chain(cell: &Cell) {
     looked_at();
 }
 
+/// Has the site's calls pass its chain by until it learns anew: whoever misses the inline branch takes the slow path.
+pub fn leave_chain(record: &Record) {
+    close_chain(record.cell());
+    record.chain_open.store(false, Ordering::Relaxed);
+}
+
 /// Step 4 of the protocol: whoever loads this value finds the branch behind it written.
 fn publish(slot: &AtomicU64, value: u64) {
     // Release: pairs with the load of the compare or test that it opens.

@@ -1,6 +1,6 @@
 //! What follows from a site's counts. Nothing here touches code or memory.
 
-use crate::layout::record::WAYS;
+use crate::layout::record::{State, WAYS};
 
 /// Slow calls with one target after which a site that is learning is decided. Deciding costs a few
 /// microseconds, about as much as a thousand retpolines; a site that is called less often would not earn it.
@@ -12,6 +12,10 @@ pub const MISS_LIMIT: i32 = 1024;
 /// Slow calls that a site lets pass uncounted before it learns anew: the first time, and doubled from time to
 /// time by [`Pace::rest`]. Learning is then a hundredth of what the calls cost anyway.
 const REST: i32 = 1 << 16;
+
+/// What part of the coming rest is counted before it is decided what to do during it. A pattern that takes longer than
+/// that has its targets hot one after the other, and is followed.
+const SURVEY: i32 = REST / 32;
 
 /// How often a rest is doubled at most.
 const LONGEST_REST: u8 = 14;
@@ -169,6 +173,39 @@ impl Pace {
         self.rests = if closely && self.rested_at != 0 { (self.rests + 1).min(LONGEST_REST) } else { 0 };
         self.rested_at = now;
         REST << self.rests
+    }
+
+    /// Slow calls with one target after which a site that is surveyed is decided.
+    pub const fn survey(&self) -> i32 {
+        SURVEY << self.rests
+    }
+}
+
+/// What the choice of a site's open branches rests on.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// A few calls, and what missed since.
+    Glance = 0,
+    /// Many calls, counted while all branches were closed.
+    Survey = 1,
+    /// That, but branches were added since.
+    Outgrown = 2,
+}
+
+impl Evidence {
+    /// The evidence of this number.
+    pub const fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::Survey,
+            2 => Self::Outgrown,
+            _ => Self::Glance,
+        }
+    }
+
+    /// After a branch was opened at a site in this state.
+    pub fn after_promotion(self, state: State) -> Self {
+        if self == Self::Survey && state != State::Learning { Self::Outgrown } else { self }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::layout::Cell;
 use crate::layout::record::{ALIGN, COUNTS, LIMIT, PLACED, REST, SIZE, STATE, State, TARGETS, TOTALS, WAYS};
-use crate::policy::{Pace, Refusal};
+use crate::policy::{Evidence, LEARN_LIMIT, Pace, Refusal};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU16, AtomicU64, Ordering};
 
 /// Offset of [`Record::cell`], for the kernel's slow path.
@@ -51,6 +51,8 @@ pub struct Record {
     pub inline_open: AtomicBool,
     /// The inline branch leads to code that has gone, and has not been opened since.
     pub inline_stale: AtomicBool,
+    /// [`Evidence`].
+    pub evidence: AtomicU8,
     /// When branches of the site were last closed because their code was going, 0 once they lead elsewhere; see
     /// `patch::recycle`.
     pub stale_since: AtomicU64,
@@ -113,6 +115,11 @@ impl Record {
         unsafe { &*self.cell.load(Ordering::Relaxed) }
     }
 
+    /// What the choice of the open branches rests on.
+    pub fn evidence(&self) -> Evidence {
+        Evidence::from_number(self.evidence.load(Ordering::Relaxed))
+    }
+
     /// How often the site rested lately.
     pub fn pace(&self) -> Pace {
         Pace { rests: self.rests.load(Ordering::Relaxed), rested_at: self.rested_at.load(Ordering::Relaxed) }
@@ -124,8 +131,8 @@ impl Record {
         self.rested_at.store(pace.rested_at, Ordering::Relaxed);
     }
 
-    /// Forgets which targets were seen; their calls stay in the sum. The site is learning again.
-    pub fn forget(&self, limit: i32) {
+    /// Forgets which targets were seen; their calls stay in the sum. The site is learning again, for such evidence.
+    pub fn forget(&self, evidence: Evidence) {
         self.harvest();
         for (target, total) in self.targets.iter().zip(&self.totals) {
             target.store(0, Ordering::Relaxed);
@@ -135,7 +142,8 @@ impl Record {
         self.silent.store(false, Ordering::Relaxed);
         self.refusal.store(Refusal::None as u8, Ordering::Relaxed);
         self.state.store(State::Learning as u8, Ordering::Relaxed);
-        self.arm(limit);
+        self.evidence.store(evidence as u8, Ordering::Relaxed);
+        self.arm(if evidence == Evidence::Glance { LEARN_LIMIT } else { self.pace().survey() });
     }
 
     /// Takes the counts: adds them to the totals, arms the record with the same limit, and returns them.

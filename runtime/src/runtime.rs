@@ -7,7 +7,9 @@ use crate::layout::{Cell, GATE_QUIET, NEVER};
 use crate::memory::Arena;
 use crate::options::Mode;
 use crate::patch::{self, Bodies};
-use crate::policy::{self, COUNT_LIMIT, Decision, FOR_EVER, LEARN_LIMIT, MISS_LIMIT, RETRY, Refusal, Seen};
+use crate::policy::{
+    self, COUNT_LIMIT, Decision, Evidence, FOR_EVER, LEARN_LIMIT, MISS_LIMIT, RETRY, Refusal, Seen,
+};
 use crate::port::{Guard, Lock, Port, System};
 use crate::record::Record;
 use crate::site::{Image, Index, Site};
@@ -235,7 +237,7 @@ impl Runtime {
     /// The caller holds the lock.
     fn end_rest(&self, record: &Record) {
         if self.mode() == Mode::On && record.state() != State::Off && !record.refusal().is_final() {
-            self.relearn(record);
+            self.relearn(record, Evidence::Survey);
         } else {
             record.rest.store(FOR_EVER, Ordering::Relaxed);
         }
@@ -286,7 +288,7 @@ impl Runtime {
             {
                 self.silence(record, Refusal::Fleeting);
             }
-            Decision::Quiet { because } => self.silence(record, because),
+            Decision::Quiet { because } => self.calm(record, because),
         }
     }
 
@@ -340,6 +342,7 @@ impl Runtime {
     #[inline(never)]
     fn promote(&self, guarded: &mut Guarded, image: &Image, record: &Record, ways: &[u8]) {
         let mut refused = Refusal::None;
+        let evidence = record.evidence().after_promotion(record.state());
         for way in ways.iter().map(|&way| usize::from(way)) {
             // Read once: the slow path may write it meanwhile.
             let target = record.targets[way].load(Ordering::Relaxed);
@@ -350,6 +353,7 @@ impl Runtime {
                     let placed = record.placed.fetch_or(1 << way, Ordering::Relaxed);
                     let state = if placed == 0 { State::Monomorphic } else { State::Polymorphic };
                     record.state.store(state as u8, Ordering::Relaxed);
+                    record.evidence.store(evidence as u8, Ordering::Relaxed);
                 }
                 Err(refusal) => {
                     refused = refusal;
@@ -362,8 +366,30 @@ impl Runtime {
         }
         match refused {
             Refusal::None => record.arm(MISS_LIMIT),
-            refusal => self.silence(record, refusal),
+            refusal => self.calm(record, refusal),
         }
+    }
+
+    /// The site has more targets than it can have branches for. A chain that most calls run through in vain costs more
+    /// than a retpoline, so what is open while the site rests is what many calls speak for.
+    fn calm(&self, record: &Record, because: Refusal) {
+        if matches!(because, Refusal::None | Refusal::Full) && record.placed.load(Ordering::Relaxed) != 0 {
+            match record.evidence() {
+                Evidence::Glance => return self.relearn(record, Evidence::Survey),
+                Evidence::Survey => {}
+                Evidence::Outgrown => {
+                    patch::leave_chain(record);
+                    let inline = record.inline.load(Ordering::Relaxed);
+                    let is_inline = |&way: &usize| record.targets[way].load(Ordering::Relaxed) == inline;
+                    let way =
+                        (0..WAYS).find(is_inline).filter(|_| record.inline_open.load(Ordering::Relaxed));
+                    let kept = way.map_or(0, |way| 1 << way);
+                    record.placed.fetch_and(kept, Ordering::Relaxed);
+                    record.set_state(State::Megamorphic);
+                }
+            }
+        }
+        self.silence(record, because);
     }
 
     /// As [`Runtime::place`]. A descriptor that somebody took is opened anew: what failed has written nothing.
@@ -421,12 +447,12 @@ impl Runtime {
         Ok(true)
     }
 
-    /// Closes the site's branches and starts to learn. The caller holds the lock, and has found that the site is
-    /// neither off nor given up.
-    pub(crate) fn relearn(&self, record: &Record) {
+    /// Closes the site's branches and starts to learn, for such evidence. The caller holds the lock, and has found that
+    /// the site is neither off nor given up.
+    pub(crate) fn relearn(&self, record: &Record, evidence: Evidence) {
         // SAFETY: the lock is held.
         unsafe { patch::close(record) };
-        record.forget(LEARN_LIMIT);
+        record.forget(evidence);
         record.cell().gate.fetch_and(!GATE_QUIET, Ordering::Relaxed);
         self.relearns.fetch_add(1, Ordering::Relaxed);
     }
@@ -449,7 +475,7 @@ impl Runtime {
                 record.set_state(State::Megamorphic);
                 continue;
             }
-            self.relearn(record);
+            self.relearn(record, Evidence::Glance);
             if is_off {
                 control::close(record);
             }

@@ -5,6 +5,7 @@ use super::*;
 use crate::layout::record::ALIGN;
 use crate::layout::{Form, GATE_CHAIN};
 use crate::model;
+use crate::policy::Pace;
 use crate::port::CodeWriter;
 use crate::synthetic::{End, Synthetic};
 use core::ops::Deref;
@@ -224,7 +225,8 @@ fn a_target_that_finds_no_room_does_not_keep_others_from_their_branches() {
 
     assert_eq!(runtime.relearn_all(), Some(true));
     let (old, new) = (functions[placed - 1], functions[placed]);
-    for _ in 0..=LEARN_LIMIT {
+    // At first from a few calls, then from as many as it takes to see what a site without room rests with.
+    for _ in 0..=LEARN_LIMIT + Pace::default().survey() {
         for target in [new, new, old] {
             call(&runtime, &emitted, &site, target, false);
         }
@@ -374,4 +376,42 @@ fn no_thread_sees_a_branch_of_a_profile_before_the_cores_are_synchronised() {
     model::watch(&emitted, &targets[..3], None);
     assert_eq!(runtime.begin_with([Known { site, targets }].into_iter()), 1);
     model::unwatch();
+}
+
+/// Of many calls, the targets of which `target` picks by the number of the call: how many were led to their targets, and
+/// how many ran through a chain in vain.
+fn many_calls(target: impl Fn(usize) -> usize) -> (usize, usize) {
+    let emitted = Synthetic::new(&[(Form::Inline, 1)], FUNCTIONS);
+    let site = emitted.image.sites().next().unwrap();
+    let runtime = runtime(&emitted.image);
+    let targets = emitted.functions();
+    let cell = emitted.cell(&site);
+    let (mut led, mut in_vain) = (0, 0);
+    for number in 0..400_000 {
+        let chain = cell.gate.load(Ordering::Relaxed) & GATE_CHAIN != 0;
+        if call(&runtime, &emitted, &site, targets[target(number)], false) {
+            led += 1;
+        } else if chain {
+            in_vain += 1;
+        }
+    }
+    (led, in_vain)
+}
+
+#[test]
+fn a_site_rests_without_a_chain_that_most_calls_would_run_through_in_vain() {
+    for (length, at_most) in [(64, 10_000), (300, 10_000), (5000, 60_000)] {
+        let (led, in_vain) = many_calls(|number| number / length % 64);
+        assert!(in_vain <= at_most, "64 targets for {length} calls each: {led} led, {in_vain} in vain");
+    }
+}
+
+#[test]
+fn a_site_keeps_the_branches_that_many_calls_speak_for_while_it_rests() {
+    // One target for nine of ten calls, and many others.
+    let (led, in_vain) = many_calls(|number| if number % 10 == 0 { 1 + number / 10 % 63 } else { 0 });
+    assert!(led >= 340_000 && in_vain <= 10_000, "{led} led, {in_vain} in vain");
+    // More than a site compares with at a time: most are led to.
+    let (led, in_vain) = many_calls(|number| number / 300 % 20);
+    assert!(led >= 250_000, "{led} led, {in_vain} in vain");
 }
