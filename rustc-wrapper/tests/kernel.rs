@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Files, Outcome, RELPOLINE, command};
+use relpoline_layout::{Entry, Form};
 use std::{
     collections::BTreeMap,
     fs,
@@ -11,6 +12,7 @@ use std::{
 
 const PATCH: &str = include_str!("../../runtime/kernel/patches/6.12/relpoline.patch");
 const OLDER_PATCH: &str = include_str!("../../runtime/kernel/patches/6.1/relpoline.patch");
+const HOSTILE: &str = include_str!("../../runtime/kernel/tree/hostile.c");
 
 /// A tree that holds of each file what the patch wants to find there, with other lines around it.
 fn tree(version: &str) -> Files {
@@ -154,4 +156,11 @@ fn what_was_edited_meanwhile_is_not_taken_out() {
     relpoline(&files, "kernel remove tree")
         .fails_with(2, &["arch/x86/kernel/Makefile", "the patch cannot be taken out"]);
     assert_eq!(content(&files.path("tree")), before);
+}
+
+/// One of another version is refused for that alone, and what else is wrong with it goes untested.
+#[test]
+fn the_hostile_table_is_of_this_version() {
+    let last = format!(", {:#x}\\n", Entry::pack(Form::Inline, 0));
+    assert!(HOSTILE.contains(&last), "no row ends with {last}");
 }
