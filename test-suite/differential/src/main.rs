@@ -132,7 +132,7 @@ impl Kind {
                 &["-Clto=fat"],
                 &["-Clto=thin"],
                 &["-Crelocation-model=static"],
-                &["-Cprefer-dynamic"],
+                &["-Cprefer-dynamic", "-Crpath"],
                 &["-Cdebug-assertions", "-g"],
             ],
         }
