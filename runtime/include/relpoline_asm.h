@@ -20,6 +20,10 @@
 #ifndef RELPOLINE_ASM_H
 #define RELPOLINE_ASM_H
 
+#if !defined(__x86_64__) || defined(__ILP32__)
+#error "relpoline_asm.h is for x86-64 alone: it passes the target in r10"
+#endif
+
 #if defined(__KERNEL__) ? defined(CONFIG_RELPOLINE) : defined(__RELPOLINE__)
 
 /* A site of the stub form, as runtime/layout describes it: stub, cell, and a row of the table. One description for .S
