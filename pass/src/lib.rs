@@ -5,6 +5,7 @@
 //! in [`llvm`]. The emitted code is described in `relpoline_layout`.
 
 mod find;
+mod identity;
 mod llvm;
 mod protect;
 mod record;
@@ -66,6 +67,9 @@ pub extern "C" fn llvmGetPassPluginInfo() -> PassPluginLibraryInfo {
     info
 }
 
+/// Variable that chooses the form of the call sites: `stub`, or what is best.
+const FORM: &str = "RELPOLINE_FORM";
+
 /// Variable that names the file of functions and sources whose calls stay retpolines.
 const IGNORELIST: &str = "RELPOLINE_IGNORELIST";
 
@@ -89,7 +93,7 @@ unsafe extern "C" fn relpoline_run(module: llvm::sys::LLVMModuleRef, task: u32) 
     // SAFETY: the pass manager that runs the pass owns the module and waits for this call.
     let module = unsafe { Module::borrow(module) };
     let task = match task {
-        0 if std::env::var_os("RELPOLINE_FORM").is_some_and(|form| form == "stub") => Task::StubForm,
+        0 if std::env::var_os(FORM).is_some_and(|form| form == "stub") => Task::StubForm,
         0 => Task::Convert,
         1 => Task::Protect,
         _ => Task::StubForm,
@@ -152,5 +156,13 @@ fn run(module: &Module, task: Task) -> bool {
         }
     }
     protect::protect(module, &functions);
+    if task == Task::Protect {
+        match identity::identity() {
+            Ok(identity) => module.note(&format!("relpoline {identity:016x}")),
+            Err(error) => module.warn(&format!(
+                "relpoline: cannot read the plugin's own file ({error}): caches of ThinLTO will not see when it changes"
+            )),
+        }
+    }
     !functions.is_empty()
 }

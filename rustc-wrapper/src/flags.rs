@@ -4,7 +4,7 @@ use crate::{
     clang::{joined, lto_linker_flags, macro_definition},
     identity::{Identity, VERSION},
     locate::{self, Part},
-    options::Options,
+    options::{self, Options, Question},
     program, rustc,
 };
 use anyhow::{Result, bail};
@@ -84,8 +84,17 @@ fn flags(tool: Tool, lto: bool, options: &Options) -> Result<Vec<OsString>> {
     Ok(flags)
 }
 
-/// `--relpoline-version`: version, and what tells this build of plugin and runtime from others.
-pub fn version(options: &Options) -> Result<()> {
+/// What the compiler wrappers print when they are asked about themselves.
+pub fn answer(question: Question, options: &Options) -> Result<()> {
+    match question {
+        Question::Help => program::print(&options::help()),
+        Question::Version => version(options),
+        Question::Plugin => program::print(&format!("{}\n", locate::find(Part::Plugin, options)?.display())),
+    }
+}
+
+/// Version, and what tells this build of plugin and runtime from others.
+fn version(options: &Options) -> Result<()> {
     let parts = [locate::find(Part::Plugin, options)?, locate::find(Part::Runtime, options)?];
     let mut text = String::new();
     writeln!(text, "relpoline {VERSION} {}", Identity::of(&[&parts[0], &parts[1]])?)?;

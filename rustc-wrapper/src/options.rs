@@ -107,6 +107,16 @@ pub const TABLE: &[Spec] = &[
         },
     },
     Spec {
+        name: "print-plugin",
+        variable: None,
+        value: "",
+        help: "print the path of the compiler plugin, and nothing else",
+        set: |options, _| {
+            options.ask = Some(Question::Plugin);
+            true
+        },
+    },
+    Spec {
         name: "help",
         variable: None,
         value: "",
@@ -144,6 +154,8 @@ pub enum Question {
     Help,
     /// Version and identity.
     Version,
+    /// Where the plugin is.
+    Plugin,
 }
 
 /// What was asked for.

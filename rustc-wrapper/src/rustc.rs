@@ -2,9 +2,10 @@
 //! (its first argument is the compiler) and as `RUSTC` (it is not).
 
 use crate::{
+    flags,
     identity::{Identity, VERSION},
     locate::{self, Part},
-    options::{self, Options, Question},
+    options::Options,
     program, standard_library,
     toolchain::{Rustc, find_rustc, in_path, is_executable},
 };
@@ -28,10 +29,8 @@ pub fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> Result<Exit
             given.push(argument);
         }
     }
-    match options.ask {
-        Some(Question::Help) => return program::print(&options::help()).map(|()| ExitCode::SUCCESS),
-        Some(Question::Version) => return crate::flags::version(&options).map(|()| ExitCode::SUCCESS),
-        None => {}
+    if let Some(question) = options.ask {
+        return flags::answer(question, &options).map(|()| ExitCode::SUCCESS);
     }
     let rustc = match given.first() {
         Some(first) if is_compiler(first) => PathBuf::from(given.remove(0)),

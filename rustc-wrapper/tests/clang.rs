@@ -286,6 +286,34 @@ fn options_and_variables() {
 }
 
 #[test]
+fn caches_of_the_linker_are_keyed_by_form_ignore_list_and_plugin() {
+    let files = dispatch();
+    let plugin = files.run(CLANG, "--relpoline-print-plugin").in_silence().stdout;
+    files.write("plugin.so", fs::read(plugin.trim_end()).unwrap());
+    let build = |options: &str| {
+        let line = format!("-O2 -flto=thin -Wl,--thinlto-cache-dir=cache a.c -o a {options}");
+        files.run(CLANG, &line).in_silence();
+        files.run_built("a").prints(DISPATCH_OUTPUT);
+        files.sites("a")
+    };
+    let entries = || fs::read_dir(files.path("cache")).unwrap().count();
+    let site = |form: &str| vec![(form.to_owned(), "dispatch".to_owned())];
+    assert_eq!(build(""), site("inline"));
+    let first = entries();
+    assert_eq!((build(""), entries()), (site("inline"), first), "nothing has changed");
+    assert_eq!(build("--relpoline-form=stub"), site("stub"));
+    files.write("list", "fun:nobody");
+    assert_eq!(build("--relpoline-ignorelist=list"), site("inline"));
+    files.write("list", "fun:dispatch");
+    assert_eq!(build("--relpoline-ignorelist=list"), []);
+
+    assert_eq!(build("--relpoline-pass=plugin.so"), site("inline"));
+    let before = entries();
+    files.write("plugin.so", [fs::read(files.path("plugin.so")).unwrap(), b"another".to_vec()].concat());
+    assert_eq!((build("--relpoline-pass=plugin.so"), entries()), (site("inline"), before + 1));
+}
+
+#[test]
 fn code_can_tell() {
     let files = Files::new(&[("a.c", "#if __RELPOLINE__ < 100\n#error no\n#endif\n")]);
     files.run(CLANG, "-c a.c").in_silence();

@@ -102,6 +102,16 @@ impl Module {
         String::from_utf8_lossy(unsafe { std::slice::from_raw_parts(path.cast::<u8>(), length) }).into_owned()
     }
 
+    /// Notes a text that changes nothing but the module's hash.
+    pub fn note(&self, text: &str) {
+        unsafe {
+            let mut text = LLVMMDStringInContext2(self.context(), text.as_ptr().cast(), text.len());
+            let node = LLVMMDNodeInContext2(self.context(), &mut text, 1);
+            let node = LLVMMetadataAsValue(self.context(), node);
+            LLVMAddNamedMetadataOperand(self.raw(), c"relpoline.identity".as_ptr(), node);
+        }
+    }
+
     /// Removes a module flag.
     pub fn drop_flag(&self, name: &CStr) {
         unsafe { raw::relpoline_shim_drop_module_flag(self.raw(), name.as_ptr()) };

@@ -8,7 +8,8 @@ pub mod response_file;
 pub use plan::{joined, lto_linker_flags, macro_definition};
 
 use crate::{
-    options::{self, Options, Question},
+    flags,
+    options::Options,
     program,
     toolchain::{Clang, LLVM_MAJOR, find_clang, find_llvm_tool},
 };
@@ -24,10 +25,8 @@ use std::{
 pub fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> Result<ExitCode> {
     let mut options = Options::from_environment()?;
     let arguments = Arguments::take(arguments, &mut options)?;
-    match options.ask {
-        Some(Question::Help) => return program::print(&options::help()).map(|()| ExitCode::SUCCESS),
-        Some(Question::Version) => return crate::flags::version(&options).map(|()| ExitCode::SUCCESS),
-        None => {}
+    if let Some(question) = options.ask {
+        return flags::answer(question, &options).map(|()| ExitCode::SUCCESS);
     }
     // As with clang itself, the name says what is meant.
     let clang = find_clang(&options, name.ends_with("++"))?;
@@ -150,7 +149,7 @@ mod tests {
         let taken = Arguments::take([plain.clone(), mixed].into_iter(), &mut options).unwrap();
         assert_eq!(taken.given, [plain, "-O2".into(), "-g".into()]);
         assert_eq!(taken.expanded, ["-c", "a b.c", "-O2", "-g"]);
-        assert_eq!(options.form, Some(options::Form::Stub));
+        assert_eq!(options.form, Some(crate::options::Form::Stub));
     }
 
     #[test]
