@@ -16,6 +16,14 @@
 // RUN: %llvm-readelf -SW %t.o | not grep eh_frame
 // RUN: %llvm-objdump -dr --no-show-raw-insn %t.o | %FileCheck %s --check-prefix=THUNKS
 
+// With CONFIG_LTO_CLANG the linker generates code, and converts.
+// RUN: %clang -O2 -fno-pic -mcmodel=kernel -mretpoline-external-thunk -fno-asynchronous-unwind-tables -flto=thin -fsplit-lto-unit -fvisibility=hidden -D__KERNEL__ -c %s -o %t.bc
+// RUN: %ld.lld -r --load-pass-plugin=%plugin %t.bc -o %t.o
+// RUN: %llvm-readelf -sSW %t.o | %FileCheck %s --check-prefix=SECTIONS
+// RUN: %llvm-readelf -SW %t.o | not grep eh_frame
+// RUN: %llvm-objdump -dr --no-show-raw-insn %t.o | %FileCheck %s --check-prefix=THUNKS
+// RUN: %objdump %t.o | %no-raw
+
 // SYMBOLS: U __x86_indirect_thunk_r11
 
 // SECTIONS-NOT: relpoline_built
