@@ -1,7 +1,7 @@
-//! What a site's slow path has counted. The slow path is assembly (`port::user::slow_path`) and writes
-//! `targets` and `counts` with plain stores: threads that count at the same time may lose a count, and a way
-//! may hold the target of one thread and the count of another. Both only blur the statistics: a target is
-//! compared with at every call before it is used.
+//! What a site's slow path has counted. The slow path is assembly (`port::user::slow_path`). It writes `counts` with
+//! plain stores: threads that count at the same time may lose a count, which only blurs the statistics. A way of
+//! `targets` that is free is claimed by a locked compare-and-exchange, and keeps its target until the record forgets all
+//! of them, which the holder of the lock does: so what `placed` says of a way is true of its target.
 
 use crate::layout::Cell;
 use crate::layout::record::{ALIGN, COUNTS, LIMIT, PLACED, REST, SIZE, STATE, State, TARGETS, TOTALS, WAYS};
@@ -27,7 +27,7 @@ pub struct Record {
     pub state: AtomicU8,
     /// [`Refusal`].
     pub refusal: AtomicU8,
-    /// Ways whose direct branch is open, a bit for each.
+    /// Ways whose target has an open direct branch, a bit for each.
     pub placed: AtomicU16,
     /// [`State`] to go back to when the site is turned on again.
     pub resume: AtomicU8,

@@ -344,7 +344,7 @@ impl Runtime {
         let mut refused = Refusal::None;
         let evidence = record.evidence().after_promotion(record.state());
         for way in ways.iter().map(|&way| usize::from(way)) {
-            // Read once: the slow path may write it meanwhile.
+            // It stays: only `forget`, under the lock that is held, frees a way.
             let target = record.targets[way].load(Ordering::Relaxed);
             match self.place_or_retry(guarded, image, record, target) {
                 Ok(written) => {

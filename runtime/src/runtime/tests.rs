@@ -73,11 +73,14 @@ fn slow_path(runtime: &Runtime, cell: &Cell, target: u64) {
         return;
     }
     let way = (0..WAYS).find(|&way| {
-        let seen = record.targets[way].load(Ordering::Relaxed);
-        if seen == 0 {
-            record.targets[way].store(target, Ordering::Relaxed);
+        let place = &record.targets[way];
+        match place.load(Ordering::Relaxed) {
+            0 => {
+                let claimed = place.compare_exchange(0, target, Ordering::Relaxed, Ordering::Relaxed);
+                claimed.map_or_else(|seen| seen == target, |_| true)
+            }
+            seen => seen == target,
         }
-        seen == 0 || seen == target
     });
     let count = &record.counts[way.unwrap_or(WAYS)];
     let counted = count.load(Ordering::Relaxed).wrapping_add(1);

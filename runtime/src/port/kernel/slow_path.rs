@@ -72,8 +72,14 @@ __relpoline_slow:
     jmp 12f
 10: lock incq {slow_calls}(%rip)
     jmp 1b
-11: mov %r10, (%rax,%r11,8)
-    jmp 5b
+11: # by one CPU alone: who comes too late looks again at what the way holds now
+    push %rax
+    lea (%rax,%r11,8), %r11
+    xor %eax, %eax
+    lock cmpxchg %r10, (%r11)
+    pop %rax
+    xor %r11d, %r11d
+    jmp 4b
 12: pop %rax
     jmp __x86_indirect_thunk_r10
     .size __relpoline_slow, . - __relpoline_slow

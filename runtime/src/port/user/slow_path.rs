@@ -2,7 +2,8 @@
 //!
 //! It stands between a caller and a callee that know nothing of it, so every register that can carry an
 //! argument is preserved: `al`, the integer arguments and, before anything compiled runs, the vector state.
-//! It is async-signal-safe: it writes only counts, with plain instructions, and takes no lock.
+//! It is async-signal-safe: it counts with plain instructions, claims a way for a target that is new with a locked
+//! one, and takes no lock.
 
 use crate::layout::record::{ALIGN, COUNTS, REST, WAYS};
 use crate::layout::{CELL_GATE, Cell, GATE_QUIET};
@@ -85,8 +86,16 @@ __relpoline_count:
     jne 1b
     # no way is free: the count behind the last way's is for all others
     jmp 2b
-4:  mov %r10, (%rax,%r11,8)
-    jmp 2b
+4:  # by one thread alone: who comes too late looks again at what the way holds now
+    push %rax
+    .cfi_adjust_cfa_offset 8
+    lea (%rax,%r11,8), %r11
+    xor %eax, %eax
+    lock cmpxchg %r10, (%r11)
+    pop %rax
+    .cfi_adjust_cfa_offset -8
+    xor %r11d, %r11d
+    jmp 1b
 5:  # the site's first call
     cmpb $0, __relpoline_ready(%rip)
     je 16f
