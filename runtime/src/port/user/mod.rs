@@ -316,8 +316,9 @@ impl Lock {
         self.page().is_some_and(|page| page.is_of(sys::process_id()))
     }
 
-    /// Takes the lock if it is free and of this process, without waiting. While it is held the thread takes no signal: a handler
-    /// might leave by `siglongjmp`, be cancelled, or fork.
+    /// Takes the lock if it is free and of this process, without waiting. While it is held the thread takes no signal but
+    /// those that its own instructions raise: a handler might leave by `siglongjmp`, be cancelled, or fork. One that
+    /// does so all the same only stops the learning: it cannot take the lock, nor can anybody else.
     pub fn try_lock(&self) -> Option<Guard<'_>> {
         let page = self.page()?;
         if page.held.load(Ordering::Relaxed) != 0 {

@@ -296,14 +296,23 @@ pub fn membarrier(command: i32) -> bool {
     unsafe { syscall(libc::SYS_membarrier, [command as usize, 0, 0, 0, 0, 0]) }.is_ok()
 }
 
-/// Blocks every signal of this thread and returns the mask that was in force.
+/// Signals that an instruction of this very thread raises. If it is blocked, such a signal kills the process instead of
+/// being handled; and a seccomp filter may have system calls answered by a handler of `SIGSYS`.
+const RAISED_BY_INSTRUCTIONS: [i32; 6] =
+    [libc::SIGILL, libc::SIGTRAP, libc::SIGBUS, libc::SIGFPE, libc::SIGSEGV, libc::SIGSYS];
+
+/// Blocks every signal of this thread that comes from elsewhere, and returns the mask that was in force.
 pub fn block_signals() -> u64 {
-    set_signal_mask(libc::SIG_SETMASK, u64::MAX)
+    set_signal_mask(libc::SIG_SETMASK, !set_of(&RAISED_BY_INSTRUCTIONS))
+}
+
+fn set_of(signals: &[i32]) -> u64 {
+    signals.iter().fold(0, |set, signal| set | 1 << (signal - 1))
 }
 
 /// Takes back signals that were sent to this thread while they were blocked.
 pub fn drop_signals(signals: &[i32]) {
-    let set = signals.iter().fold(0u64, |set, signal| set | 1 << (signal - 1));
+    let set = set_of(signals);
     let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     let (set, time) = (core::ptr::from_ref(&set) as usize, core::ptr::from_ref(&now) as usize);
     for _ in signals {
