@@ -1,6 +1,7 @@
 //! Processes and threads that end, fork, borrow and give up what they have, while their sites learn.
 
 use relpoline_tests::{Program, VARIANTS, attack};
+use std::process::Command;
 
 /// Bytes of stack that a call of a site takes at most, its own frame aside. The documentation says so too.
 const DEEPEST: u64 = 4096;
@@ -57,6 +58,25 @@ fn a_killed_child_that_borrowed_memory_does_not_stop_the_learning() {
 #[test]
 fn a_thread_executes_another_program() {
     attack("children.c", &["exec"], 100);
+}
+
+#[test]
+fn what_cannot_be_written_is_an_error_and_ends_no_program() {
+    let program = Program::build("limited.c", &["-O2"]).unwrap();
+    let file = program.dir().join("file");
+    let output = program.try_run("", &[&file]).unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "ok\n", "{output:?}");
+    assert!(output.status.success(), "{output:?}");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains("larger than allowed"), "{message}");
+
+    // Nobody reads what it has to say.
+    for options in ["no=option", "stats=/nowhere/file"] {
+        let (_, nobody) = std::io::pipe().unwrap();
+        let mut command = Command::new(program.path());
+        command.arg(&file).env("RELPOLINE_OPTIONS", options).stderr(nobody);
+        assert!(command.output().unwrap().status.success(), "{options}");
+    }
 }
 
 #[test]

@@ -86,12 +86,17 @@ impl Port for System {
         None
     }
 
+    /// A pipe that nobody reads, or a file that grows too large, is an error to report, not the program's end.
     fn write(output: i32, mut bytes: &[u8]) -> Result<(), i32> {
+        let held = sys::HeldBack::new(&[libc::SIGPIPE, libc::SIGXFSZ]);
         while !bytes.is_empty() {
             match sys::write(output, bytes) {
                 Ok(written) => bytes = &bytes[written.min(bytes.len())..],
                 Err(libc::EINTR) => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    held.drop_new();
+                    return Err(error);
+                }
             }
         }
         Ok(())

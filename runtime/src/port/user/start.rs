@@ -255,15 +255,13 @@ fn speak_for(whole_process: bool, mut action: impl FnMut(&Runtime, &Image)) {
     }
 }
 
-/// Does what writes a file. One that grows too large, or a pipe that nobody reads, is an error to report, not the
-/// program's end. Room for the name lies in the image: on the stack it might be too much, and a refused mapping had
-/// to be reported.
+/// Does what writes a file, without being interrupted. Room for the name lies in the image: on the stack it might be too
+/// much, and a refused mapping had to be reported.
 fn to_file(write: impl FnOnce(&mut [u8]) -> Result<(), i32>) -> Result<(), i32> {
     // SAFETY: only the end of the program comes here, on one thread, and not within itself.
     let room = unsafe { core::slice::from_raw_parts_mut((&raw mut PATH).cast::<u8>(), PATH_MAX) };
     let signals = sys::block_signals();
     let result = write(room);
-    sys::drop_signals(&[libc::SIGXFSZ, libc::SIGPIPE]);
     sys::restore_signals(signals);
     result
 }

@@ -310,14 +310,41 @@ fn set_of(signals: &[i32]) -> u64 {
     signals.iter().fold(0, |set, signal| set | 1 << (signal - 1))
 }
 
-/// Takes back signals that were sent to this thread while they were blocked.
-pub fn drop_signals(signals: &[i32]) {
-    let set = set_of(signals);
-    let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    let (set, time) = (core::ptr::from_ref(&set) as usize, core::ptr::from_ref(&now) as usize);
-    for _ in signals {
-        // SAFETY: the set is 8 bytes, the size that is passed; no information is asked for.
-        let _ = unsafe { syscall(libc::SYS_rt_sigtimedwait, [set, 0, time, 8, 0, 0]) };
+/// Signals that are blocked while this lives.
+pub struct HeldBack {
+    set: u64,
+    mask: u64,
+    /// Those of them that were there before.
+    pending: u64,
+}
+
+impl HeldBack {
+    /// Blocks them.
+    pub fn new(signals: &[i32]) -> Self {
+        let set = set_of(signals);
+        let mask = set_signal_mask(libc::SIG_BLOCK, set);
+        let mut pending = 0u64;
+        let place = core::ptr::from_mut(&mut pending) as usize;
+        // SAFETY: the set is 8 bytes, the size that is passed.
+        let _ = unsafe { syscall(libc::SYS_rt_sigpending, [place, 8, 0, 0, 0, 0]) };
+        Self { set, mask, pending: pending & set }
+    }
+
+    /// Takes back those of them that were sent since.
+    pub fn drop_new(&self) {
+        let set = self.set & !self.pending;
+        let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        let (set_place, time) = (core::ptr::from_ref(&set) as usize, core::ptr::from_ref(&now) as usize);
+        for _ in 0..set.count_ones() {
+            // SAFETY: the set is 8 bytes, the size that is passed; no information is asked for.
+            let _ = unsafe { syscall(libc::SYS_rt_sigtimedwait, [set_place, 0, time, 8, 0, 0]) };
+        }
+    }
+}
+
+impl Drop for HeldBack {
+    fn drop(&mut self) {
+        restore_signals(self.mask);
     }
 }
 
