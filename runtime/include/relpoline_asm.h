@@ -38,30 +38,43 @@
     L(.long __relpoline_slow - . - 4)                                  \
     L(.byte 0xe9)                                                      \
     L(.long __relpoline_slow - . - 4)                                  \
+    L(N(.Lrelpoline_end_):)                                            \
     L(.size N(relpoline_site_), . - N(relpoline_site_))                \
     L(.popsection)                                                     \
+    RELPOLINE_UNWIND_(L, N)                                            \
     RELPOLINE_CELL_(L)                                                 \
     L(.p2align 4)                                                      \
-    L(N(.Lrelpoline_cell_): .quad 1 << 63, 0)                          \
+    L(N(.Lrelpoline_cell_): .quad 0x8c375de1a94b26f1, 0)               \
     L(.popsection)                                                     \
     RELPOLINE_ROW_(L, N)                                               \
     L(.p2align 2)                                                      \
     L(.long N(relpoline_site_) - .)                                    \
     L(.long N(.Lrelpoline_cell_) - .)                                  \
     L(.long N(.Lrelpoline_cold_) - .)                                  \
-    L(.long 0, 0x21000000)                                             \
+    L(.long 0, 0x31000000)                                             \
     L(.popsection)
 
 #ifdef __KERNEL__
 #define RELPOLINE_STUB_(L, N) L(.pushsection .text.unlikely,"ax?",@progbits)
 #define RELPOLINE_CELL_(L) L(.pushsection .data..read_mostly,"aw?",@progbits)
 #define RELPOLINE_ROW_(L, N) L(.pushsection relpoline_sites,"a?",@progbits)
+#define RELPOLINE_UNWIND_(L, N)
 #else
 /* A section for each stub: linkers drop what belongs to a branch with it. */
 #define RELPOLINE_STUB_(L, N) \
     L(.hidden __relpoline_slow) L(.pushsection N(.text.unlikely.relpoline.site_),"ax?",@progbits)
 #define RELPOLINE_CELL_(L) L(.pushsection .data.relpoline,"aw?",@progbits)
 #define RELPOLINE_ROW_(L, N) L(.pushsection relpoline_sites,"ao?",@progbits,N(relpoline_site_))
+/* In the stub only the return address is on the stack: a CIE (augmentation zR; CFA is rsp + 8, the return address at
+ * CFA - 8) and an FDE without instructions of its own. Directives would end the function that they stand in. */
+#define RELPOLINE_UNWIND_(L, N)                                                             \
+    L(.pushsection .eh_frame,"a",@unwind)                                                   \
+    L(.long 20, 0)                                                                          \
+    L(.byte 1, 0x7a, 0x52, 0, 1, 0x78, 16, 1, 0x1b, 0x0c, 7, 8, 0x90, 1, 0, 0)              \
+    L(.long 20, 28)                                                                         \
+    L(.long N(relpoline_site_) - .)                                                         \
+    L(.long N(.Lrelpoline_end_) - N(relpoline_site_), 0, 0)                                 \
+    L(.popsection)
 #endif
 
 #ifdef __ASSEMBLER__
@@ -69,12 +82,12 @@
 #define RELPOLINE_REGISTER_(name) %name
 #define RELPOLINE_NAME_(name) name\@
 /* clang-format off */
-.macro RELPOLINE_CALL target:req
+.macro RELPOLINE_CALL target:vararg
     mov \target, %r10
     RELPOLINE_SITE_(RELPOLINE_LINE_, RELPOLINE_REGISTER_, RELPOLINE_NAME_)
     call RELPOLINE_NAME_(relpoline_site_)
 .endm
-.macro RELPOLINE_JMP target:req
+.macro RELPOLINE_JMP target:vararg
     mov \target, %r10
     RELPOLINE_SITE_(RELPOLINE_LINE_, RELPOLINE_REGISTER_, RELPOLINE_NAME_)
     jmp RELPOLINE_NAME_(relpoline_site_)
@@ -95,7 +108,7 @@
 #ifdef __KERNEL__
 #include <asm/nospec-branch.h>
 #endif
-.macro RELPOLINE_CALL target:req
+.macro RELPOLINE_CALL target:vararg
     mov \target, %r10
 #ifdef __KERNEL__
     CALL_NOSPEC r10
@@ -103,7 +116,7 @@
     call *%r10
 #endif
 .endm
-.macro RELPOLINE_JMP target:req
+.macro RELPOLINE_JMP target:vararg
     mov \target, %r10
 #ifdef __KERNEL__
     JMP_NOSPEC r10

@@ -169,6 +169,9 @@ const INSTRUCTION: usize = 7;
 /// Functions lie so far away that more than one byte of a branch changes.
 const FUNCTIONS: usize = 1 + patch::TARGETS;
 
+/// What programs call by mistake, and rely on to crash: null, and null that is marked by its highest bit.
+const NO_TARGETS: [u64; 2] = [0, 1 << 63];
+
 /// What a thread may be doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Thread {
@@ -488,7 +491,10 @@ pub fn watch(emitted: &Synthetic, targets: &[u64], fails_at: Option<usize>) {
     let cell = emitted.image.sites().next().unwrap().cell();
     let starts = emitted.image.sites().flat_map(|site| [site.compare(), site.stub_cold()]);
     let starts: BTreeSet<Thread> = starts
-        .flat_map(|at| targets.iter().map(move |&target| Thread { at, target, equal: false, cell: 0 }))
+        .flat_map(|at| {
+            let called = targets.iter().copied().chain(NO_TARGETS);
+            called.map(move |target| Thread { at, target, equal: false, cell: 0 })
+        })
         .collect();
     let model = Model {
         threads: starts.clone(),

@@ -10,15 +10,16 @@
 //!   J:   jmp  slow  (or call)       jmp  T                      4 bytes of code
 //! ```
 //!
-//! 1. `slot` is [`NEVER`] from the start and has not been anything else, so no thread is at `J`, nor between
-//!    `G` and `J`, nor can one get there (a signal handler, a preempted thread and a forked child included).
+//! 1. `slot` has never held anything but [`NEVER`] and what [`closes`] it, which no caller holds, so no thread is at
+//!    `J`, nor between `G` and `J`, nor can one get there (a signal handler, a preempted thread and a forked child
+//!    included).
 //! 2. The displacement of `J` is written. How the system writes it, in what pieces, is of no consequence.
 //! 3. [`Port::sync_cores`]: every core discards what it had fetched or decoded of `J`.
 //! 4. `slot := T`, with release order. A thread whose compare loads `T` (and has `T` in `r10`) runs `J` as
 //!    written in step 2, since its core has been synchronised after that; any other thread goes past.
 //!
-//! So a thread at `J` always holds `T`, whatever happens later: the slot may go back to `NEVER` and to `T`
-//! again at any time, because `J` is **written once** and keeps leading to `T`. Another target gets another
+//! So a thread at `J` always holds `T`, whatever happens later: the slot may be closed and hold `T` again at any time,
+//! because `J` is **written once** and keeps leading to `T`. Another target gets another
 //! branch, a link of the chain:
 //!
 //! ```text
@@ -52,7 +53,7 @@
 //! of the test suite attacks this: threads, signal handlers and forked children call the sites meanwhile.
 
 use crate::layout::record::WAYS;
-use crate::layout::{COMPARE_OPCODE, Cell, GATE_CHAIN, JE, JMP, NEVER};
+use crate::layout::{COMPARE_OPCODE, Cell, GATE_CHAIN, JE, JMP, NEVER, closes};
 use crate::memory::Arena;
 use crate::policy::Refusal;
 use crate::port::{CodeWriter, Port, System};
@@ -250,7 +251,20 @@ pub fn reopen(record: &Record) {
 
 /// Lets nobody to the inline branch of a site.
 pub fn close_inline(cell: &Cell) {
-    publish(&cell.hot, NEVER);
+    close_slot(&cell.hot);
+}
+
+/// Whether nobody comes to the inline branch of a site.
+pub fn is_inline_closed(cell: &Cell) -> bool {
+    [NEVER, closes_slot(&cell.hot)].contains(&cell.hot.load(Ordering::Relaxed))
+}
+
+fn closes_slot(slot: &AtomicU64) -> u64 {
+    closes(core::ptr::from_ref(slot) as u64)
+}
+
+fn close_slot(slot: &AtomicU64) {
+    publish(slot, closes_slot(slot));
 }
 
 /// Opens the way into a site's chain, whose first body has been written.
@@ -301,9 +315,10 @@ pub unsafe fn write_inline(
     cell: &Cell,
     target: u64,
 ) -> Result<(), Refusal> {
-    if cell.hot.load(Ordering::Relaxed) != NEVER {
+    if !is_inline_closed(cell) {
         return Err(Refusal::Bytes);
     }
+    close_inline(cell);
     let mut written = 0;
     let mut refusal = Refusal::Table;
     for site in copies {
@@ -311,7 +326,7 @@ pub unsafe fn write_inline(
         let result = image.check(&site).and_then(|()| {
             let emitted = site.emitted_hot_target();
             let branch = image.hot_branch(&site, emitted)?;
-            // SAFETY: the hot branch stands behind the compare with the cell, which has been NEVER so far.
+            // SAFETY: the hot branch stands behind the compare with the cell, which has been closed so far.
             unsafe { write_branch(writer, branch, emitted, target) }
         });
         match result {
@@ -380,7 +395,7 @@ pub unsafe fn close(record: &Record) {
     for body in unsafe { chain_of(record) } {
         // SAFETY: likewise.
         let body = unsafe { body.as_ref() };
-        (0..LINKS).for_each(|link| publish(body.slot(link), NEVER));
+        (0..LINKS).for_each(|link| close_slot(body.slot(link)));
         publish(body.flags(), 0);
     }
 }
@@ -434,7 +449,7 @@ pub unsafe fn recycle(
             // A call of the same function that sets up the arguments would be taken for it; but code that is there
             // does not call code that has gone.
             let branch = image.hot_branch(&site, inline as usize)?;
-            // SAFETY: the cell is NEVER, and nobody is at the branch: the caller's promise.
+            // SAFETY: the cell is closed, and nobody is at the branch: the caller's promise.
             unsafe { write_branch(&mut writer, branch, inline as usize, emitted as u64).map_err(half_done)? };
         }
     }
@@ -565,7 +580,7 @@ pub fn reaches(image: &Image, target: u64) -> bool {
 }
 
 /// Writes a body: links that lead to its end, the jump to the next body, which leads to the slow path like the one
-/// behind it; and the slots, all NEVER, and the flags, none set.
+/// behind it; and the slots, all closed, and the flags, none set.
 ///
 /// # Safety
 /// Nobody can execute the body.
@@ -585,7 +600,7 @@ unsafe fn write_body(
     chain.flags().store(0, Ordering::Relaxed);
     let flags = chain.slots + LINKS * 8;
     for link in 0..LINKS {
-        chain.slot(link).store(NEVER, Ordering::Relaxed);
+        chain.slot(link).store(closes_slot(chain.slot(link)), Ordering::Relaxed);
         let start = chain.body + link * LINK_SIZE;
         put(&COMPARE_OPCODE);
         put(&displacement(start + LINK_BRANCH, chain.slots + link * 8)?.to_le_bytes());

@@ -3,7 +3,7 @@
 
 use crate::control;
 use crate::layout::record::{State, WAYS};
-use crate::layout::{Cell, GATE_QUIET, NEVER};
+use crate::layout::{Cell, GATE_QUIET};
 use crate::memory::Arena;
 use crate::options::Mode;
 use crate::patch::{self, Bodies};
@@ -438,7 +438,7 @@ impl Runtime {
             // SAFETY: the lock is held.
             return unsafe { patch::extend(image, &site, record, target, arena, bodies) };
         }
-        debug_assert_eq!(cell.hot.load(Ordering::Relaxed), NEVER);
+        debug_assert!(patch::is_inline_closed(cell));
         // SAFETY: the lock is held; a call that succeeds is remembered in `inline`, and one that fails after it
         // has written anything is the last one: the refusal is final.
         unsafe { patch::promote(image, &mut copies, cell, target)? };

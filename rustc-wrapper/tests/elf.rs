@@ -202,7 +202,7 @@ fn damaged_tables_are_refused() {
             files.run(RELPOLINE, &format!("{tool} bad")).fails_with(2, &expected);
         }
     };
-    refused(&|bad| bad[table + 19] = 0xf0, "its version is 15, expected 2");
+    refused(&|bad| bad[table + 19] = 0xf0, "its version is 15, expected 3");
     refused(&|bad| bad[table] ^= 1, "expected a compare with a cell");
     refused(&|bad| bad[table + 3] ^= 0x40, "which is in no section");
     refused(&|bad| bad[table + 8] ^= 1, "expected a reference to a cell");

@@ -33,7 +33,7 @@
     push %rdi
     ARGUMENTS
     xor %ecx, %ecx
-    RELPOLINE_CALL "(%rsp,%rcx,8)"
+    RELPOLINE_CALL (%rsp,%rcx,8)
     pop %rcx
     ret
     .size by_memory, . - by_memory

@@ -196,6 +196,11 @@ fn a_process_is_turned_off_and_on_while_threads_call() {
 }
 
 #[test]
+fn who_calls_nobody_comes_to_no_target_in_any_state() {
+    attack("marked.c", &[], 6);
+}
+
+#[test]
 fn a_signal_at_any_instruction_of_a_call_leaves_a_site_that_learns() {
     // Without optimisation the way to the site alone takes more steps than there are sites.
     for variant in VARIANTS.into_iter().filter(|variant| !variant.contains(&"-O0")) {

@@ -8,7 +8,7 @@
 
 /* A row of the layout's version, which is in its last word's highest bits, and a word. */
 asm(".pushsection relpoline_sites, \"a\"\n"
-    ".long 0x70000000, -0x70000000, 0x60000001, 0, 0x20000000\n"
+    ".long 0x70000000, -0x70000000, 0x60000001, 0, 0x30000000\n"
     ".long 0x7fffffff\n"
     ".popsection");
 

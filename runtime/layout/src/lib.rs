@@ -35,7 +35,7 @@ pub mod record;
 use core::sync::atomic::{AtomicU64, AtomicUsize};
 
 /// Version of everything in this crate. An entry that carries another one is never patched.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// ELF section of the site table. A C identifier, so that linkers define `__start_` and `__stop_` for it.
 pub const SECTION: &str = "relpoline_sites";
@@ -183,16 +183,23 @@ impl Entry {
 #[repr(C, align(16))]
 #[derive(Debug)]
 pub struct Cell {
-    /// Target that the compare matches, or [`NEVER`].
+    /// Target that the compare matches; [`NEVER`] at first, or what [`closes`] it.
     pub hot: AtomicU64,
     /// Address of the site's record, 0 until the site first runs; [`GATE_QUIET`] and [`GATE_CHAIN`] in the
     /// lowest bits.
     pub gate: AtomicUsize,
 }
 
-/// `Cell::hot` of a site that is not promoted. It is not a canonical address, so no pointer that a program
-/// can call equals it, and nobody gets past the compare.
-pub const NEVER: u64 = 1 << 63;
+/// `Cell::hot` of a site that has never been promoted. It is not a canonical address, and a number without meaning: no
+/// pointer that a program calls equals it, even one that is marked, or null with its highest bit set.
+pub const NEVER: u64 = 0x8c37_5de1_a94b_26f1;
+
+/// What lets nobody past the compare with the slot at `address`, whatever the branch behind it leads to: the slot's own
+/// address, made non-canonical. It differs from slot to slot and from run to run, so that nobody who does not know
+/// already where things are can make a pointer of it.
+pub const fn closes(address: u64) -> u64 {
+    address ^ 1 << 63
+}
 
 /// Bit of [`Cell::gate`]: the slow path does not count.
 pub const GATE_QUIET: usize = 1;

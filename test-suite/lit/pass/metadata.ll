@@ -21,7 +21,7 @@ define ptr @kept(ptr %f) !dbg !4 {
 
 ; A call without location gets none; the entry says line 0.
 ; CHECK-LABEL: define {{.*}} @nowhere(
-; CHECK: callbr void asm sideeffect "{{.*}}.long 0\0A.long 536870912\0A
+; CHECK: callbr void asm sideeffect "{{.*}}.long 0\0A.long 805306368\0A
 ; CHECK: call void @nowhere.hot.0(ptr nest %f){{$}}
 define void @nowhere(ptr %f) {
   call void %f()
@@ -30,7 +30,7 @@ define void @nowhere(ptr %f) {
 
 ; Of an inlined call, the entry names the place where it was written (line 77 of other.h).
 ; CHECK-LABEL: define {{.*}} @inlined(
-; CHECK: callbr void asm sideeffect "{{.*}}.long 536870989\0A{{.*}}", "{r10},i,i,i,!i,~{flags}"(ptr %f, ptr @inlined.relpoline.cells, ptr @inlined.cold.0, ptr @[[OTHER:relpoline.file[.0-9]*]])
+; CHECK: callbr void asm sideeffect "{{.*}}.long 805306445\0A{{.*}}", "{r10},i,i,i,!i,~{flags}"(ptr %f, ptr @inlined.relpoline.cells, ptr @inlined.cold.0, ptr @[[OTHER:relpoline.file[.0-9]*]])
 ; CHECK: call void @inlined.hot.0(ptr nest %f), !dbg
 define void @inlined(ptr %f) !dbg !21 {
   call void %f(), !dbg !22
@@ -39,7 +39,7 @@ define void @inlined(ptr %f) !dbg !21 {
 
 ; A line beyond the 24 bits that an entry has is recorded as the largest one.
 ; CHECK-LABEL: define {{.*}} @far_down(
-; CHECK: callbr void asm sideeffect "{{.*}}.long 553648127\0A
+; CHECK: callbr void asm sideeffect "{{.*}}.long 822083583\0A
 define void @far_down(ptr %f) !dbg !26 {
   call void %f(), !dbg !27
   ret void

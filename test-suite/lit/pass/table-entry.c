@@ -6,8 +6,8 @@
 // RUN: %clang -O2 -g -c %s -o %t.o && %llvm-readelf -SW %t.o | %FileCheck %s --check-prefix=SECTIONS
 
 // The references are relative to the fields, so that the table needs no relocation at run time and stays
-// read-only. Last comes version 2 in the upper four bits, form in the lowest bit of the first byte, and
-// the line in the lower three bytes (0x2000006e, 0x21000071).
+// read-only. Last comes version 3 in the upper four bits, form in the lowest bit of the first byte, and
+// the line in the lower three bytes (0x3000006e, 0x31000071).
 
 // CHECK-LABEL: {{^}}fast:
 // CHECK:       .section relpoline_sites,"ao",@progbits,[[SITE:.Lrelpoline_site_[0-9]+]]
@@ -20,9 +20,9 @@
 // CHECK-NEXT:  .long .Lfast.cold.0-[[FIELD]]
 // LINES-NEXT:  [[FIELD:.Ltmp[0-9]+]]:
 // LINES-NEXT:  .long [[FILE:.Lrelpoline.file[.0-9]*]]-[[FIELD]]
-// LINES-NEXT:  .long 536871022{{$}}
+// LINES-NEXT:  .long 805306478{{$}}
 // NOLINES-NEXT: .long 0{{$}}
-// NOLINES-NEXT: .long 536870912{{$}}
+// NOLINES-NEXT: .long 805306368{{$}}
 
 // CHECK-LABEL: {{^}}small.relpoline:
 // CHECK:       [[SITE:.Lrelpoline_site_[0-9_]+]]:
@@ -33,15 +33,15 @@
 // CHECK:       .long small.relpoline.cells+0-
 // CHECK:       .long [[COLD]]-
 // LINES:       .long [[FILE]]-
-// LINES-NEXT:  .long 553648241{{$}}
+// LINES-NEXT:  .long 822083697{{$}}
 // NOLINES:     .long 0{{$}}
-// NOLINES-NEXT: .long 553648128{{$}}
+// NOLINES-NEXT: .long 822083584{{$}}
 
-// A cell's first word is no canonical address, so that no pointer equals it; the second one is the gate.
+// A cell's first word is no canonical address, and no other pointer's value; the second one is the gate.
 // CHECK:       .section .data.relpoline.fast,"aw",@progbits
 // CHECK-NEXT:  .p2align 4
 // CHECK-NEXT:  fast.relpoline.cells:
-// CHECK-NEXT:  .quad -9223372036854775808
+// CHECK-NEXT:  .quad -8343096560891255055
 // CHECK-NEXT:  .quad 0{{ }}
 // CHECK-NEXT:  .size fast.relpoline.cells, 16
 
