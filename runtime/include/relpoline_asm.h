@@ -12,6 +12,8 @@
  *     asm volatile(RELPOLINE_ASM_CALL("%[target]")
  *                  : ... : [target] "r"(target) : "r10", "r11", "cc", ...);
  *
+ * once in each statement: its labels are the statement's.
+ *
  * The target is whatever `mov` takes into r10. On the way to it r10, r11 and the flags change, and nothing else does;
  * what the target itself changes is for the caller to say, and to keep out of the red zone (-mno-red-zone, or
  * `sub $128, %rsp` around the call, which unwinders do not see). Without relpoline-clang these are what the compiler's own calls are: in the

@@ -216,6 +216,10 @@ impl Runtime {
     pub fn limit_reached(&self, record: &Record) {
         let guarded = self.lock();
         if record.cell().gate.load(Ordering::Relaxed) & GATE_QUIET != 0 {
+            // Another thread has decided that the site rests, after this one had counted.
+            if record.rest.load(Ordering::Relaxed) >= 0 {
+                return;
+            }
             // Whatever follows: the next call must not come here again.
             record.rest.store(RETRY, Ordering::Relaxed);
             if guarded.is_some() {
