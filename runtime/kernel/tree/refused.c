@@ -17,7 +17,10 @@ typedef long (*target_t)(long x);
 #define SITE(name) \
 static noinline long name(target_t target, long x) \
 { \
-	long answer = target(x); \
+	long answer; \
+	/* The linker's optimiser must not see which one it is. */ \
+	OPTIMIZER_HIDE_VAR(target); \
+	answer = target(x); \
 	barrier_data(&answer); \
 	return answer + 1; \
 }
