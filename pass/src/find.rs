@@ -154,6 +154,9 @@ fn is_register(operand: &str) -> bool {
     NAMES.contains(&operand)
 }
 
+/// Attribute of functions that an ignore-list named before the link step of LTO.
+const IGNORED: &str = "relpoline-ignored";
+
 /// What the user wants left alone.
 pub struct Excluded {
     never: HashSet<Function>,
@@ -176,8 +179,19 @@ impl Excluded {
         if self.never.contains(function) {
             return Some(Why::Never);
         }
-        let named = || self.ignored.as_ref().is_some_and(|list| list.names_function(&function.name()));
-        (self.whole_file || named()).then_some(Why::Ignored)
+        (self.whole_file || self.names(function)).then_some(Why::Ignored)
+    }
+
+    fn names(&self, function: &Function) -> bool {
+        function.has_attribute(IGNORED)
+            || self.ignored.as_ref().is_some_and(|list| list.names_function(&function.name()))
+    }
+
+    /// Remembers for the link step of LTO, which renames static functions, that the list names this one.
+    pub fn mark(&self, function: &Function) {
+        if self.names(function) {
+            function.set_string_attribute(IGNORED, "");
+        }
     }
 }
 

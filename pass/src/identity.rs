@@ -1,7 +1,8 @@
 //! What tells one run of the pass from another that makes something else of the same module.
 //!
-//! lld's cache of ThinLTO is keyed by the module, not by the plugin. So the module says what a later run depends on:
-//! with another plugin, form or ignore-list it is another module.
+//! lld's cache of ThinLTO is keyed by the module, not by the plugin. So what is compiled says what a later run depends on:
+//! with another plugin, form or ignore-list it is another module. What only the link is told otherwise the cache does
+//! not see.
 
 use std::{
     env,

@@ -110,7 +110,17 @@ fn run(module: &Module, task: Task) -> bool {
         ));
         return false;
     }
-    let path = std::env::var(IGNORELIST).ok().filter(|path| !path.is_empty());
+    let path = match std::env::var(IGNORELIST) {
+        Ok(path) => Some(path).filter(|path| !path.is_empty()),
+        Err(std::env::VarError::NotPresent) => None,
+        Err(std::env::VarError::NotUnicode(path)) => {
+            let path = path.display();
+            module.error(&format!(
+                "relpoline: {IGNORELIST}: '{path}' is not UTF-8; give the file another name"
+            ));
+            return false;
+        }
+    };
     let excluded = match find::Excluded::of(module, path.as_deref()) {
         Ok(excluded) => excluded,
         Err(why) => {
@@ -126,6 +136,7 @@ fn run(module: &Module, task: Task) -> bool {
             continue;
         }
         let sites = if task == Task::Protect {
+            excluded.mark(function);
             Vec::new()
         } else {
             find::indirect_calls(module, function, &excluded)

@@ -286,6 +286,38 @@ fn options_and_variables() {
 }
 
 #[test]
+fn ignore_lists_name_static_functions_with_link_time_optimisation_too() {
+    let files = Files::new(&[
+        (
+            "a.c",
+            "__attribute__((noinline)) static int f(int (*g)(int)) { return g(1) + 1; }\n\
+                 int a(int (*g)(int)) { return f(g) * 3; }\n",
+        ),
+        (
+            "b.c",
+            "__attribute__((noinline)) static int f(int (*g)(int)) { return g(2) + 2; }\n\
+                 int b(int (*g)(int)) { return f(g) * 5; }\n",
+        ),
+        (
+            "main.c",
+            "int a(int (*)(int)), b(int (*)(int));\n\
+                    static int one(int x) { return x; }\n\
+                    int (*volatile p)(int) = one;\n\
+                    int main(void) { return a(p) + b(p) != 26; }\n",
+        ),
+        ("list", "fun:f"),
+    ]);
+    for lto in ["", "-flto", "-flto=thin"] {
+        files.run(CLANG, &format!("-O2 {lto} a.c b.c main.c -o a")).in_silence();
+        assert_eq!(files.sites("a").len(), 2, "{lto}");
+        let line = format!("-O2 {lto} a.c b.c main.c -o a --relpoline-ignorelist=list");
+        files.run(CLANG, &line).in_silence();
+        assert_eq!(files.sites("a"), [], "{lto}");
+        files.run_built("a").succeeds();
+    }
+}
+
+#[test]
 fn caches_of_the_linker_are_keyed_by_form_ignore_list_and_plugin() {
     let files = dispatch();
     let plugin = files.run(CLANG, "--relpoline-print-plugin").in_silence().stdout;
