@@ -29,6 +29,20 @@ fn run(program: &Program, profile: &Path, options: &str, rounds: &str) -> Ended 
 }
 
 #[test]
+fn threads_may_call_while_the_runtime_begins_with_a_profile() {
+    let program = Program::build("early.c", &["-O2", "-pthread"]).unwrap();
+    let profile = program.dir().join("profile");
+    let options = format!("profile={}", profile.display());
+    let learned = program.try_run(&options, &[] as &[&str]).unwrap();
+    assert!(learned.status.success() && profile.exists(), "{learned:?}");
+    for _ in 0..30 {
+        let output = program.try_run(&options, &["early"]).unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "ok\n");
+    }
+}
+
+#[test]
 fn the_next_run_begins_promoted() {
     for variant in
         [&["-O2"] as &[&str], &["-O2", "--relpoline-form=stub"], &["-O2", "-no-pie"], &["-O2", "-static"]]

@@ -112,7 +112,9 @@ __relpoline_count:
     push %rax
     .cfi_adjust_cfa_offset 8
     mov %r11, %rax
-6:  # a count has reached its limit
+6:  # a count has reached its limit; sites that begin with a profile count before everything is ready
+    cmpb $0, __relpoline_ready(%rip)
+    je 16f
     push %r10
     .cfi_adjust_cfa_offset 8
     push %rdi
