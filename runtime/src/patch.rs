@@ -203,6 +203,10 @@ impl Bodies {
         if let Some(spare) = self.spare {
             return Ok(spare);
         }
+        // A fork between `reserve` and this has forgotten what was reserved.
+        if self.left == 0 {
+            return Err(Refusal::Memory);
+        }
         let chain: NonNull<Chain> = arena.take().ok_or(Refusal::Memory)?;
         let new = Chain {
             body: self.code,
@@ -311,12 +315,13 @@ fn looked_at() {
 pub unsafe fn write_inline(
     writer: &mut <System as Port>::CodeWriter,
     image: &Image,
-    copies: impl Iterator<Item = Site>,
+    mut copies: impl Iterator<Item = Site>,
     cell: &Cell,
     target: u64,
 ) -> Result<(), Refusal> {
     if !is_inline_closed(cell) {
-        return Err(Refusal::Bytes);
+        // Cells of another version have other values.
+        return Err(copies.find_map(|site| image.check(&site).err()).unwrap_or(Refusal::Bytes));
     }
     close_inline(cell);
     let mut written = 0;

@@ -422,7 +422,7 @@ impl Runtime {
         record: &Record,
         target: u64,
     ) -> Result<bool, Refusal> {
-        // Another one, perhaps, than was decided on: two threads may claim a way at once.
+        // What lies there may have changed since it was decided on.
         if !System::is_lasting(target) {
             return Err(Refusal::Fleeting);
         }
@@ -559,6 +559,11 @@ impl Runtime {
     /// Whether this process can ever patch.
     pub fn can_lock(&self) -> bool {
         self.open.load(Ordering::Acquire) && self.lock.is_ours()
+    }
+
+    /// Whether the code that called this interrupts a patcher.
+    pub fn interrupts_patcher(&self) -> bool {
+        self.lock.is_held_here()
     }
 
     /// Keeps everybody else from patching.

@@ -61,6 +61,20 @@ fn a_thread_executes_another_program() {
 }
 
 #[test]
+fn handlers_that_interrupt_the_patcher_fork_and_jump() {
+    for variant in VARIANTS {
+        let program = Program::build("trapped.c", variant).unwrap();
+        for how in ["fork", "clone", "jump"] {
+            for when in ["0", "1", "17", "40"] {
+                let run = program.run(&[how, when]);
+                let run = run.unwrap_or_else(|error| panic!("{variant:?} {how} {when}: {error}"));
+                assert_eq!(run.stdout(), "ok\n", "{variant:?} {how} {when}");
+            }
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_written_is_an_error_and_ends_no_program() {
     let program = Program::build("limited.c", &["-O2"]).unwrap();
     let file = program.dir().join("file");

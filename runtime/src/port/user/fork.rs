@@ -53,11 +53,19 @@ fn this_thread() -> usize {
 /// The process had only one thread when it forked: nobody else held any lock.
 static ALONE: AtomicBool = AtomicBool::new(false);
 
+/// The last fork has waited in vain: the patcher may have left by `siglongjmp`, and will not come back.
+static GAVE_UP: AtomicBool = AtomicBool::new(false);
+
 extern "C" fn prepare() {
     // SAFETY: the assembly below.
     ALONE.store(unsafe { __relpoline_is_alone() }, Ordering::Relaxed);
-    // The holder takes no signals: it is not this thread.
-    if let Some(guard) = RUNTIME.can_lock().then(|| until_free(|| RUNTIME.hold())).flatten() {
+    if !RUNTIME.can_lock() || RUNTIME.interrupts_patcher() {
+        return;
+    }
+    let waits = !GAVE_UP.load(Ordering::Relaxed);
+    let guard = if waits { until_free(|| RUNTIME.hold()) } else { RUNTIME.hold() };
+    GAVE_UP.store(guard.is_none(), Ordering::Relaxed);
+    if let Some(guard) = guard {
         HELD.put(guard);
     }
 }

@@ -126,7 +126,12 @@ impl Port for System {
         })?;
         let file = MemFile { fd, identity: sys::identity(MEMORY).unwrap_or_default() };
         OPENED.remember(&file);
-        if file.is_ours() { Ok(file) } else { Err(file.missing()) }
+        match (file.is_ours(), file.leads_here()) {
+            (true, true) => Ok(file),
+            // Somebody else opened it, on behalf of this process.
+            (true, false) => Err(Refusal::Write),
+            _ => Err(file.missing()),
+        }
     }
 
     fn abandon_code() {
@@ -188,11 +193,21 @@ impl MemFile {
     fn is_ours(&self) -> bool {
         self.identity != sys::Identity::default() && sys::identity_of(self.fd) == Some(self.identity)
     }
+
+    /// Whether it leads to the memory that this code runs in: not so in a child that was forked since it was opened, nor
+    /// where a sandbox has another process open files.
+    fn leads_here(&self) -> bool {
+        // No other process holds this number at this place.
+        let number = AtomicU64::new(System::ticks());
+        let mut found = [0; size_of::<u64>()];
+        let length = sys::read_at(self.fd, &mut found, number.as_ptr() as usize);
+        length == Ok(found.len()) && u64::from_ne_bytes(found) == number.load(Ordering::Relaxed)
+    }
 }
 
 impl CodeWriter for MemFile {
     unsafe fn write(&mut self, address: usize, bytes: &[u8]) -> Result<(), Refusal> {
-        if !self.is_ours() {
+        if !self.is_ours() || !self.leads_here() {
             return Err(self.missing());
         }
         match sys::write_at(self.fd, bytes, address) {
@@ -316,6 +331,11 @@ impl Lock {
         }
     }
 
+    /// Whether the code that called this interrupts a holder of the lock.
+    pub fn is_held_here(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) && sys::is_blocking(sys::signal_mask())
+    }
+
     /// Whether this process can ever take the lock.
     pub fn is_ours(&self) -> bool {
         self.page().is_some_and(|page| page.is_of(sys::process_id()))
@@ -334,8 +354,12 @@ impl Lock {
             return None;
         }
         let signals = sys::block_signals();
+        // In a child that a handler has forked the page is wiped, and the thread that it interrupted goes on patching.
+        let interrupts_holder = self.busy.load(Ordering::Relaxed) && sys::is_blocking(signals);
         // Acquire: pairs with the release of Guard::drop.
-        if page.held.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        if interrupts_holder
+            || page.held.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err()
+        {
             sys::restore_signals(signals);
             return None;
         }

@@ -272,6 +272,16 @@ pub fn read(fd: i32, bytes: &mut [u8]) -> Result<usize, i32> {
     unsafe { syscall(libc::SYS_read, [fd as usize, bytes.as_mut_ptr() as usize, bytes.len(), 0, 0, 0]) }
 }
 
+/// Reads from a descriptor at an offset.
+///
+/// # Errors
+/// The error number.
+pub fn read_at(fd: i32, bytes: &mut [u8], offset: usize) -> Result<usize, i32> {
+    let (place, length) = (bytes.as_mut_ptr() as usize, bytes.len());
+    // SAFETY: the slice is writable.
+    unsafe { syscall(libc::SYS_pread64, [fd as usize, place, length, offset, 0, 0]) }
+}
+
 /// Writes to a descriptor.
 ///
 /// # Errors
@@ -304,6 +314,18 @@ const RAISED_BY_INSTRUCTIONS: [i32; 6] =
 /// Blocks every signal of this thread that comes from elsewhere, and returns the mask that was in force.
 pub fn block_signals() -> u64 {
     set_signal_mask(libc::SIG_SETMASK, !set_of(&RAISED_BY_INSTRUCTIONS))
+}
+
+/// Whether the mask is that of [`block_signals`]: the C library lets no program block the two that it uses itself.
+pub fn is_blocking(mask: u64) -> bool {
+    const OF_THE_LIBRARY: [i32; 2] = [32, 33];
+    let set = set_of(&OF_THE_LIBRARY);
+    mask & set == set
+}
+
+/// The signals that are blocked now.
+pub fn signal_mask() -> u64 {
+    set_signal_mask(libc::SIG_BLOCK, 0)
 }
 
 fn set_of(signals: &[i32]) -> u64 {
