@@ -148,6 +148,11 @@ impl Lock {
         true
     }
 
+    /// Only workers and notifiers take it, and nothing that interrupts them calls them.
+    pub fn is_held_here(&self) -> bool {
+        false
+    }
+
     /// Takes the lock if it is free.
     pub fn try_lock(&self) -> Option<Guard<'_>> {
         // Acquire: pairs with the release of Guard::drop.
