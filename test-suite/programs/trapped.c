@@ -1,6 +1,6 @@
 // A filter has a handler of SIGSYS open files, also those that the runtime opens to write code. At the call of this number
 // (second argument) the handler forks, by the C library ("fork") or by the bare system call ("clone"), or leaves by
-// siglongjmp ("jump"). Parent and child call on, and a later fork does not wait for who will not come back.
+// siglongjmp ("jump"). Parent and child call on, and fork again.
 #define _GNU_SOURCE
 #include "sites.h"
 #include <errno.h>
@@ -28,8 +28,8 @@ static void handler(int number, siginfo_t *what, void *context) {
         if (!strcmp(how, "jump"))
             siglongjmp(back, 1);
         child = !strcmp(how, "fork") ? fork() : (int)syscall(SYS_fork);
-        // Calls of the handler's own come on top of what was interrupted.
-        for (unsigned call = 0; call < 2000; call++)
+        // Calls of the handler's own come on top of what was interrupted; in one case they come to what it has prepared.
+        for (unsigned call = 0; !strcmp(how, "clone") && call < 2000; call++)
             check(call % 8, call / 8 % 3, call);
     }
     long result = syscall(SYS_open, registers[REG_RSI], registers[REG_RDX], 0);

@@ -333,7 +333,12 @@ impl Lock {
 
     /// Whether the code that called this interrupts a holder of the lock.
     pub fn is_held_here(&self) -> bool {
-        self.busy.load(Ordering::Relaxed) && sys::is_blocking(sys::signal_mask())
+        self.is_held_under(sys::signal_mask())
+    }
+
+    /// The same, of code that runs with these signals blocked.
+    fn is_held_under(&self, signals: u64) -> bool {
+        self.busy.load(Ordering::Relaxed) && sys::is_blocking(signals)
     }
 
     /// Whether this process can ever take the lock.
@@ -355,9 +360,8 @@ impl Lock {
         }
         let signals = sys::block_signals();
         // In a child that a handler has forked the page is wiped, and the thread that it interrupted goes on patching.
-        let interrupts_holder = self.busy.load(Ordering::Relaxed) && sys::is_blocking(signals);
         // Acquire: pairs with the release of Guard::drop.
-        if interrupts_holder
+        if self.is_held_under(signals)
             || page.held.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err()
         {
             sys::restore_signals(signals);
