@@ -101,6 +101,24 @@ fn a_profile_outlives_other_functions_and_addresses() {
 }
 
 #[test]
+fn static_functions_keep_their_names_under_thinlto() {
+    let part = concat!(env!("CARGO_MANIFEST_DIR"), "/programs/promoted-part.c");
+    let program = Program::build("promoted.c", &["-flto=thin", "-fuse-ld=lld", part]).unwrap();
+    let symbols = std::fs::read(program.path()).unwrap();
+    let promoted = |name: &[u8]| symbols.windows(name.len()).any(|window| window == name);
+    assert!(promoted(b"\0site.llvm.") && promoted(b"\0target.llvm."), "the symbols have other names");
+    let profile = program.dir().join("profile");
+    assert_eq!(run(&program, &profile, "", "1000").total("monomorphic"), 1);
+    let site = &program.stats().unwrap()["sites"][0];
+    assert_eq!((&site["function"], &site["targets"][0]["function"]), (&"site".into(), &"target".into()));
+    let saved = std::fs::read_to_string(&profile).unwrap();
+    assert!(saved.contains("\nsite site 0 1\ntarget target 0\n"), "{saved}");
+    let second = run(&program, &profile, "", "20");
+    assert_eq!((second.total("monomorphic"), second.total("learned_calls")), (1, 0));
+    assert_eq!(run(&program, &profile, "never=site", "1000").total("executed"), 0);
+}
+
+#[test]
 fn a_wrong_pair_only_costs_speed() {
     let (program, profile) = build(&[]);
     run(&program, &profile, "", "1000");

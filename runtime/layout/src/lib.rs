@@ -64,7 +64,18 @@ pub const STUB_SYMBOL_SUFFIX: &str = ".relpoline";
 
 /// The function that the symbol at a site's compare belongs to: the compare of the stub form lies in the stubs.
 pub fn function_of(symbol: &[u8]) -> &[u8] {
-    symbol.strip_suffix(STUB_SYMBOL_SUFFIX.as_bytes()).unwrap_or(symbol)
+    source_name(symbol.strip_suffix(STUB_SYMBOL_SUFFIX.as_bytes()).unwrap_or(symbol))
+}
+
+/// The name that a function has in the source: ThinLTO appends `.llvm.` and a number, another one for each form of the
+/// file, to a static function that other files come to call.
+pub fn source_name(symbol: &[u8]) -> &[u8] {
+    const MARK: &[u8] = b".llvm.";
+    let digits = symbol.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    match symbol[..symbol.len() - digits].strip_suffix(MARK) {
+        Some(name) if digits > 0 => name,
+        _ => symbol,
+    }
 }
 
 /// Suffix of the symbol that names a function's cells.

@@ -1,5 +1,6 @@
 //! Names as the source has them.
 
+use relpoline_layout::source_name;
 use std::fmt;
 
 /// Longest name that is written out. A mangled name of some hundred bytes may stand for one of any length.
@@ -18,8 +19,9 @@ impl cpp_demangle::DemangleWrite for Bounded {
     }
 }
 
-/// `name` demangled, if it is mangled.
-pub fn demangle(name: &str) -> String {
+/// The name that the source gives a symbol, demangled.
+pub fn demangle(symbol: &str) -> String {
+    let name = &symbol[..source_name(symbol.as_bytes()).len()];
     if let Ok(rust) = rustc_demangle::try_demangle(name) {
         return format!("{rust:#}");
     }
@@ -43,6 +45,9 @@ mod tests {
         assert_eq!(demangle("_RNvC6_123foo3bar"), "123foo::bar");
         assert_eq!(demangle("_ZN3foo3barEi"), "foo::bar(int)");
         assert_eq!(demangle("main"), "main");
+        assert_eq!(demangle("_ZL3bari.llvm.42"), "bar(int)");
+        assert_eq!(demangle("bar.llvm.42"), "bar");
+        assert_eq!(demangle("bar.llvm."), "bar.llvm.");
         assert_eq!(demangle("_Zrubbish"), "_Zrubbish");
     }
 

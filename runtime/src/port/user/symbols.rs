@@ -4,7 +4,7 @@ extern crate alloc;
 
 use super::image::{FileName, file_name};
 use super::sys::{self, Mapping};
-use crate::layout::function_of;
+use crate::layout::{function_of, source_name};
 use crate::site::{Image, Site};
 use alloc::vec::Vec;
 
@@ -108,7 +108,7 @@ impl Symbols {
 
     fn name(&self, function: &Function) -> Option<&[u8]> {
         let name = self.file.get(function.name as usize..)?;
-        Some(&name[..name.iter().position(|&byte| byte == 0)?])
+        Some(source_name(&name[..name.iter().position(|&byte| byte == 0)?]))
     }
 }
 
