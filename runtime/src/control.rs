@@ -24,7 +24,7 @@ impl Runtime {
         }
         let (Some(_guard), Some(image)) = (self.lock(), self.image()) else { return false };
         self.store_mode(mode);
-        switch(image, mode, |_| true);
+        self.switch(image, mode, |_| true);
         true
     }
 
@@ -37,7 +37,7 @@ impl Runtime {
         let sites = image.sites().filter(|site| chosen(site)).count();
         let mode = self.mode();
         if mode == Mode::On || mode == Mode::Freeze {
-            switch(image, if on { mode } else { Mode::Off }, chosen);
+            self.switch(image, if on { mode } else { Mode::Off }, chosen);
         }
         Some(sites)
     }
@@ -54,22 +54,30 @@ impl Runtime {
             .for_each(|record| self.relearn(record, Evidence::Glance));
         Some(true)
     }
-}
 
-/// Turns sites off, or back to what the process does. The caller holds the lock.
-fn switch(image: &Image, mode: Mode, chosen: impl Fn(&Site) -> bool) {
-    for cell in image.sites().filter(|site| chosen(site)).filter_map(|site| site.cell_in(image)) {
-        // Idle sites stop asking for a record, and start again.
-        let idle = match mode {
-            Mode::On => cell.gate.compare_exchange(GATE_QUIET, 0, Ordering::Relaxed, Ordering::Relaxed),
-            _ => cell.gate.compare_exchange(0, GATE_QUIET, Ordering::Relaxed, Ordering::Relaxed),
-        };
-        let address = idle.unwrap_or_else(|found| found) & !(GATE_QUIET | GATE_CHAIN);
-        // SAFETY: the gate holds the address of the site's record, which is never freed.
-        match unsafe { (address as *const Record).as_ref() } {
-            Some(record) if mode == Mode::Off => close(record),
-            Some(record) => open(record, mode == Mode::On),
-            None => {}
+    /// Turns sites off, or back to what the process does. The caller holds the lock.
+    fn switch(&self, image: &Image, mode: Mode, chosen: impl Fn(&Site) -> bool) {
+        for site in image.sites().filter(|site| chosen(site)) {
+            let record = match site.cell_in(image) {
+                Some(cell) => {
+                    // Idle sites stop asking for a record, and start again.
+                    let (from, to) = if mode == Mode::On { (GATE_QUIET, 0) } else { (0, GATE_QUIET) };
+                    let idle = cell.gate.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+                    let address = idle.unwrap_or_else(|found| found) & !(GATE_QUIET | GATE_CHAIN);
+                    // SAFETY: the gate holds the address of the site's record, which is never freed.
+                    unsafe { (address as *const Record).as_ref() }
+                }
+                // Its code is not what was emitted, or not now: a debugger's or a probe's breakpoint may stand there.
+                // What has a record was called, and has the cell that its stub named.
+                None => {
+                    self.records().find(|record| core::ptr::from_ref(record.cell()) as usize == site.cell())
+                }
+            };
+            match record {
+                Some(record) if mode == Mode::Off => close(record),
+                Some(record) => open(record, mode == Mode::On),
+                None => {}
+            }
         }
     }
 }

@@ -325,7 +325,7 @@ fn one_site(image: &Image, symbols: &mut Symbols, record: &Record, out: &mut Out
 }
 
 /// Name of the function that `site` was compiled in.
-fn caller<'a>(symbols: &'a mut Symbols, site: &Site) -> Option<&'a [u8]> {
+pub(crate) fn caller<'a>(symbols: &'a mut Symbols, site: &Site) -> Option<&'a [u8]> {
     symbols.function(site.compare()).map(layout::function_of)
 }
 

@@ -5,7 +5,7 @@ use crate::{
     program,
 };
 use anyhow::Result;
-use relpoline_layout::{COMPARE_OPCODE, Cell, Entry, Form, LEA_OPCODE, SECTION, STUB_SYMBOL_SUFFIX, VERSION};
+use relpoline_layout::{COMPARE_OPCODE, Cell, Entry, Form, LEA_OPCODE, SECTION, VERSION, owner_of};
 use serde::{Serialize, Serializer};
 use std::{
     fmt::Write,
@@ -181,7 +181,7 @@ fn read_row(image: &Image, references: &References, start: u64, row: &[u8]) -> R
     let file = file.map_err(|reason| format!("reference to the file name: {reason}"))?;
     let symbol = image.functions.at(site).map(|function| {
         let name = function.name();
-        name.strip_suffix(STUB_SYMBOL_SUFFIX).unwrap_or(&name).to_owned()
+        name[..owner_of(name.as_bytes()).len()].to_owned()
     });
     Ok(Site {
         address: image.address(site),

@@ -1,6 +1,9 @@
 //! Processes and threads that end, fork, borrow and give up what they have, while their sites learn.
 
-use relpoline_tests::{Program, VARIANTS, attack};
+use relpoline_tests::{Program, VARIANTS, attack, compile};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 /// Bytes of stack that a call of a site takes at most, its own frame aside. The documentation says so too.
@@ -121,6 +124,44 @@ fn daemons_close_every_descriptor_while_threads_learn() {
         let run = program.run(&["daemon".as_ref(), program.dir().join("file").as_os_str()]).unwrap();
         assert_eq!(run.stdout(), "ok\n", "{variant:?}");
         assert!(run.total("patches") >= 100, "{variant:?}: {}", run.stats["totals"]);
+    }
+}
+
+#[test]
+fn options_outlive_the_text_that_they_came_in() {
+    let program = Program::build("borrowed.c", &["-DCONSTANT=1"]).unwrap();
+    let run = program.run(&["title"]).unwrap();
+    assert_eq!((run.stdout().as_str(), run.total("monomorphic")), ("ok\n", 1));
+    let long = format!("never={}", "x".repeat(1 << 14));
+    let output = program.try_run(&long, &["title"]).unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("expected a shorter one"), "{said}");
+}
+
+/// Another user.
+const NOBODY: u32 = 65534;
+
+#[test]
+fn options_are_ignored_where_rights_are_borrowed() {
+    let own = Program::build("borrowed.c", &["-DCONSTANT=1"]).unwrap();
+    let other = Program::build("borrowed.c", &["-DCONSTANT=1", "--relpoline-disable"]).unwrap();
+    let plugin = own.dir().join("plugin.so");
+    compile("plugin.c", &["-DCONSTANT=1", "-shared", "-fPIC"], &plugin).unwrap();
+    let plugin = plugin.to_str().unwrap();
+    for (program, arguments) in [(&own, &["rights"] as &[&str]), (&other, &["plugin", plugin])] {
+        for path in [own.dir(), program.dir()] {
+            std::fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+        }
+        std::fs::set_permissions(program.path(), Permissions::from_mode(0o4755)).unwrap();
+        let stats = program.dir().join("stats.json");
+        let mut command = Command::new(program.path());
+        command.args(arguments).uid(NOBODY).env("RELPOLINE_OPTIONS", format!("stats={}", stats.display()));
+        let output = command.output().unwrap();
+        assert!(output.status.success() && output.stdout == b"ok\n", "{arguments:?}: {output:?}");
+        assert_eq!(output.stderr, b"", "{arguments:?}");
+        let written = std::fs::read_dir(program.dir()).unwrap().map(|entry| entry.unwrap().file_name());
+        let written: Vec<_> = written.filter(|name| name.to_string_lossy().contains("json")).collect();
+        assert!(written.is_empty(), "{arguments:?}: {written:?}");
     }
 }
 

@@ -436,19 +436,17 @@ static void relpoline_show_mode(struct seq_file *file)
 	seq_printf(file, "%s\n", relpoline_names[relpoline_mode]);
 }
 
-/* One site, by its address, or all of a function, by its name. */
+/* The site at an address, or all of the functions of a name. */
 static int relpoline_switch_some(char *what, bool on)
 {
-	unsigned long start, size = 1, offset = 0;
+	unsigned long address;
 	size_t sites;
 
-	if (kstrtoul(what, 0, &start)) {
-		start = kallsyms_lookup_name(what);
-		if (!start || !kallsyms_lookup_size_offset(start, &size, &offset))
-			return -ENOENT;
-	}
 	relpoline_lock();
-	sites = relpoline_set_range(start, start + size, on);
+	if (kstrtoul(what, 0, &address))
+		sites = relpoline_set_function(what, on);
+	else
+		sites = relpoline_set_site(address, on);
 	relpoline_unlock();
 	return sites ? 0 : -ENOENT;
 }

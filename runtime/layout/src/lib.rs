@@ -62,9 +62,18 @@ pub const KERNEL_CELL_SECTION: &str = ".data..read_mostly";
 /// Suffix of the symbol that names a function's block of stubs.
 pub const STUB_SYMBOL_SUFFIX: &str = ".relpoline";
 
-/// The function that the symbol at a site's compare belongs to: the compare of the stub form lies in the stubs.
+/// The symbol of the function that the symbol at a site's compare belongs to: the compare of the stub form lies in the
+/// stubs. In the kernel each place where they are entered has a symbol, whose name goes on behind the suffix.
+pub fn owner_of(symbol: &[u8]) -> &[u8] {
+    let suffix = STUB_SYMBOL_SUFFIX.as_bytes();
+    let is_stubs = |rest: &[u8]| matches!(rest.strip_prefix(suffix), Some([] | [b'.', ..]));
+    let end = (0..symbol.len()).rev().find(|&at| is_stubs(&symbol[at..])).unwrap_or(symbol.len());
+    &symbol[..end]
+}
+
+/// The name of that function in the source.
 pub fn function_of(symbol: &[u8]) -> &[u8] {
-    source_name(symbol.strip_suffix(STUB_SYMBOL_SUFFIX.as_bytes()).unwrap_or(symbol))
+    source_name(owner_of(symbol))
 }
 
 /// The name that a function has in the source: ThinLTO appends `.llvm.` and a number, another one for each form of the

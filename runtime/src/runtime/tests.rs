@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::layout::record::ALIGN;
-use crate::layout::{Form, GATE_CHAIN};
+use crate::layout::{COMPARE_OPCODE, Form, GATE_CHAIN};
 use crate::model;
 use crate::policy::Pace;
 use crate::port::CodeWriter;
@@ -328,6 +328,32 @@ fn a_site_that_is_off_stays_so_when_its_branches_cannot_be_freed() {
     assert!(record.refusal().is_final() && record.state() == State::Off);
     runtime.set_sites(true, |_| true);
     assert_eq!(record.state(), State::Megamorphic);
+}
+
+#[test]
+fn a_site_under_a_breakpoint_is_turned_off_and_on() {
+    for form in [Form::Inline, Form::Stub] {
+        let emitted = Synthetic::new(&[(form, 1)], 1);
+        let runtime = runtime(&emitted.image);
+        let (site, target) = (emitted.image.sites().next().unwrap(), emitted.functions()[0]);
+        let fast = || call(&runtime, &emitted, &site, target, false);
+        assert!((0..LEARN_LIMIT + 2).any(|_| fast()));
+        let set_first_byte = |byte: u8| {
+            // SAFETY: nobody really executes this code.
+            unsafe { System::open_code().unwrap().write(site.compare(), &[byte]).unwrap() };
+        };
+        for switch in [
+            |runtime: &Runtime, on| runtime.set_mode(if on { Mode::On } else { Mode::Off }),
+            |runtime: &Runtime, on| runtime.set_sites(on, |_| true) == Some(1),
+        ] {
+            for on in [false, true] {
+                set_first_byte(0xcc);
+                assert!(switch(&runtime, on));
+                set_first_byte(COMPARE_OPCODE[0]);
+                assert_eq!((fast(), fast()), (on, on), "{form:?}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! in a context that may sleep, under the C side's mutex and `text_mutex`, with CPU hot-plug held off.
 
 use super::sys::SeqFile;
-use super::{System, slow_path};
+use super::{Symbols, System, slow_path};
 use crate::layout::{Cell, Entry};
 use crate::options::Mode;
 use crate::policy::Refusal;
@@ -11,7 +11,7 @@ use crate::record::Record;
 use crate::runtime::Runtime;
 use crate::site::{Image, Site};
 use crate::stats::{self, Out};
-use core::ffi::c_void;
+use core::ffi::{CStr, c_char, c_void};
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 /// One image and its runtime.
@@ -193,11 +193,25 @@ pub extern "C" fn relpoline_start(ready: bool, tallying: bool) {
     slow_path::set_ready(ready);
 }
 
-/// Turns the sites between two addresses off or on. Returns how many there are.
+/// Turns the sites at an address off or on. Returns how many there are.
 #[unsafe(no_mangle)]
-pub extern "C" fn relpoline_set_range(start: usize, end: usize, on: bool) -> usize {
-    let chosen = |site: &Site| (start..end).contains(&site.compare());
+pub extern "C" fn relpoline_set_site(address: usize, on: bool) -> usize {
+    let chosen = |site: &Site| site.compare() == address;
     governed().filter_map(|(runtime, _)| runtime.set_sites(on, chosen)).sum()
+}
+
+/// Turns the sites of the functions of a name off or on. Returns how many there are.
+///
+/// # Safety
+/// `name` is a C string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn relpoline_set_function(name: *const c_char, on: bool) -> usize {
+    // SAFETY: the caller's promise.
+    let name = unsafe { CStr::from_ptr(name) }.to_bytes();
+    let of = |(runtime, image): (&Runtime, &Image)| {
+        runtime.set_sites(on, |site| stats::caller(&mut Symbols::of(image), site) == Some(name))
+    };
+    governed().filter_map(of).sum()
 }
 
 /// Has every site learn anew.

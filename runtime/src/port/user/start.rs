@@ -21,6 +21,8 @@ pub static RUNTIME: Runtime = Runtime::new();
 
 /// Bytes of the longest path.
 const PATH_MAX: usize = 4096;
+/// Bytes of the longest text of options.
+const TEXT_MAX: usize = 16384;
 
 /// Set once the options have been read: `OPTIONS` is not written any more.
 static STARTED: AtomicBool = AtomicBool::new(false);
@@ -28,6 +30,8 @@ static STARTED: AtomicBool = AtomicBool::new(false);
 /// files in /proc say so, may end before the process does.
 static WHOLE_PROCESS: AtomicBool = AtomicBool::new(false);
 static mut PATH: [u8; PATH_MAX] = [0; PATH_MAX];
+/// The text of the options, which they refer to.
+static mut TEXT: [u8; TEXT_MAX] = [0; TEXT_MAX];
 static mut OPTIONS: Options<'static> = Options::NONE;
 
 /// Among the first constructors: the program's own may make many calls.
@@ -285,11 +289,21 @@ pub fn write_statistics(path: &CStr, whole_process: bool) -> Result<(), i32> {
 }
 
 fn read_options() -> Options<'static> {
-    let Some(text) = variable(b"RELPOLINE_OPTIONS=") else { return Options::NONE };
+    let Some(given) = variable(b"RELPOLINE_OPTIONS=") else { return Options::NONE };
     // A program with borrowed rights must not write files that its caller names.
     if sys::has_borrowed_rights() {
         return Options::NONE;
     }
+    // SAFETY: only the start of the program, or of this object, comes here, on one thread.
+    let room = unsafe { core::slice::from_raw_parts_mut((&raw mut TEXT).cast::<u8>(), TEXT_MAX) };
+    let Some(text) = room.get_mut(..given.len()) else {
+        complain(&[
+            b"RELPOLINE_OPTIONS has no effect: it is longer than 16384 bytes, expected a shorter one",
+        ]);
+        return Options::NONE;
+    };
+    text.copy_from_slice(given);
+    let text = &*text;
     let options = options::parse(text, |error| {
         let expected =
             error.expected.unwrap_or("mode=, stats=, profile=, never=, never_object=, verbose= or help=");
@@ -312,8 +326,9 @@ fn read_options() -> Options<'static> {
     options
 }
 
-/// The value of the variable whose name and `=` are `prefix`.
-fn variable(prefix: &[u8]) -> Option<&'static [u8]> {
+/// The value of the variable whose name and `=` are `prefix`. It is the program's, which may write over it (as those do
+/// that set their title) or free it.
+fn variable<'a>(prefix: &[u8]) -> Option<&'a [u8]> {
     // SAFETY: the assembly above.
     let mut entry = unsafe { __relpoline_environ() };
     if entry.is_null() {
@@ -328,7 +343,7 @@ fn variable(prefix: &[u8]) -> Option<&'static [u8]> {
         // SAFETY: a byte is only read if those before it were not the string's end.
         let named = (0..prefix.len()).all(|at| unsafe { text.add(at).read() } as u8 == prefix[at]);
         if named {
-            // SAFETY: as above. The program may change its environment later; the strings of its start stay.
+            // SAFETY: as above.
             return Some(unsafe { CStr::from_ptr(text.add(prefix.len())) }.to_bytes());
         }
         // SAFETY: not at the end yet.

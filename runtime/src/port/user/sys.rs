@@ -422,7 +422,15 @@ pub fn has_borrowed_rights() -> bool {
     };
     id(libc::SYS_getuid) != id(libc::SYS_geteuid)
         || id(libc::SYS_getgid) != id(libc::SYS_getegid)
-        || at_secure().unwrap_or(false)
+        || at_secure().unwrap_or_else(|| !is_dumpable())
+}
+
+/// Whether whoever started this process may read its memory. Not so with borrowed rights, whatever became of them since:
+/// such a process cannot even read its own files in /proc.
+fn is_dumpable() -> bool {
+    // SAFETY: no memory is passed.
+    let dumpable = unsafe { syscall(libc::SYS_prctl, [libc::PR_GET_DUMPABLE as usize, 0, 0, 0, 0, 0]) };
+    dumpable == Ok(1)
 }
 
 /// `AT_SECURE`, which also knows of file capabilities and security modules.
