@@ -4,14 +4,17 @@
 //! as they are, which is right for whoever is between a gate and its branch.
 
 use crate::layout::record::State;
-use crate::layout::{GATE_CHAIN, GATE_QUIET};
+use crate::layout::{Cell, GATE_CHAIN, GATE_QUIET};
 use crate::options::Mode;
 use crate::patch;
 use crate::policy::{Evidence, RETRY};
 use crate::record::Record;
 use crate::runtime::Runtime;
 use crate::site::{Image, Site};
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{Ordering, fence};
+
+/// The gate of a site that has never run and was turned off. Its chain branch leads to the slow path as well.
+const IDLE_AND_OFF: usize = GATE_QUIET | GATE_CHAIN;
 
 impl Runtime {
     /// Sends every converted call to the retpoline (`Mode::Off`); lets sites use what they have learned again, and
@@ -24,6 +27,8 @@ impl Runtime {
         }
         let (Some(_guard), Some(image)) = (self.lock(), self.image()) else { return false };
         self.store_mode(mode);
+        // Pairs with the fence of `quieten`.
+        fence(Ordering::SeqCst);
         self.switch(image, mode, |_| true);
         true
     }
@@ -55,17 +60,40 @@ impl Runtime {
         Some(true)
     }
 
+    /// While the process is off or frozen, has a site that has never run stop asking for a record. Takes no lock. Returns
+    /// whether that is so.
+    pub(crate) fn quieten(&self, cell: &Cell) -> bool {
+        let is_due = || matches!(self.mode(), Mode::Off | Mode::Freeze);
+        if !is_due() {
+            return false;
+        }
+        let _ = cell.gate.compare_exchange(0, GATE_QUIET, Ordering::Relaxed, Ordering::Relaxed);
+        // Pairs with the fence of `set_mode`: either that finds the gate as it is now, or this finds the mode.
+        fence(Ordering::SeqCst);
+        let is_due = is_due();
+        if !is_due {
+            // A site that was turned off meanwhile has another gate.
+            let _ = cell.gate.compare_exchange(GATE_QUIET, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        is_due
+    }
+
     /// Turns sites off, or back to what the process does. The caller holds the lock.
     fn switch(&self, image: &Image, mode: Mode, chosen: impl Fn(&Site) -> bool) {
         for site in image.sites().filter(|site| chosen(site)) {
             let record = match site.cell_in(image) {
                 Some(cell) => {
                     // Idle sites stop asking for a record, and start again.
-                    let (from, to) = if mode == Mode::On { (GATE_QUIET, 0) } else { (0, GATE_QUIET) };
-                    let idle = cell.gate.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
-                    let address = idle.unwrap_or_else(|found| found) & !(GATE_QUIET | GATE_CHAIN);
+                    let gate = match mode {
+                        Mode::Off => IDLE_AND_OFF,
+                        Mode::Freeze => GATE_QUIET,
+                        Mode::On | Mode::Count => 0,
+                    };
+                    let address = |gate: usize| gate & !(GATE_QUIET | GATE_CHAIN);
+                    let change = |found| (address(found) == 0).then_some(gate);
+                    let found = cell.gate.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
                     // SAFETY: the gate holds the address of the site's record, which is never freed.
-                    unsafe { (address as *const Record).as_ref() }
+                    unsafe { (address(found.unwrap_or_else(|found| found)) as *const Record).as_ref() }
                 }
                 // Its code is not what was emitted, or not now: a debugger's or a probe's breakpoint may stand there.
                 // What has a record was called, and has the cell that its stub named.

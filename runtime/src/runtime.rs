@@ -30,8 +30,10 @@ pub struct Runtime {
     mode: AtomicU8,
     /// What there is to say at the end of the program has been said.
     ended: AtomicBool,
-    /// The process that this runtime may look for others in.
+    /// The process that this runtime may look for others in; where there is a leader, it knows.
     home: AtomicU32,
+    /// The runtime of the executable, which lasts as long as the process: itself, or another one's.
+    leader: AtomicPtr<Runtime>,
     /// The newest record; each names the one before it.
     records: AtomicPtr<Record>,
     /// The record whose site is being patched. Survives a fork.
@@ -84,6 +86,7 @@ impl Runtime {
             mode: AtomicU8::new(0),
             ended: AtomicBool::new(false),
             home: AtomicU32::new(0),
+            leader: AtomicPtr::new(core::ptr::null_mut()),
             records: AtomicPtr::new(core::ptr::null_mut()),
             patching: AtomicPtr::new(core::ptr::null_mut()),
             patches: AtomicU64::new(0),
@@ -127,9 +130,27 @@ impl Runtime {
         self.home.store(System::process_id(), Ordering::Relaxed);
     }
 
-    /// Whether this process is where the runtime was opened or has settled since.
+    /// Whether this process is where the runtime, or its leader, was opened or has settled since.
     pub fn is_at_home(&self) -> bool {
-        self.home.load(Ordering::Relaxed) == System::process_id()
+        self.leader().unwrap_or(self).home.load(Ordering::Relaxed) == System::process_id()
+    }
+
+    /// Goes by what `leader` knows.
+    ///
+    /// # Safety
+    /// It is the runtime of the executable, which stays as long as the process.
+    pub unsafe fn follow(&self, leader: &Runtime) {
+        self.leader.store(core::ptr::from_ref(leader).cast_mut(), Ordering::Release);
+    }
+
+    fn leader(&self) -> Option<&'static Runtime> {
+        // SAFETY: it stays as long as the process, said who called `follow`.
+        unsafe { self.leader.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// Whether this is the executable's runtime, and speaks for the whole process.
+    pub fn leads(&self) -> bool {
+        self.leader().is_some_and(|leader| core::ptr::eq(leader, self))
     }
 
     /// Whether [`Runtime::set_ended`] was called.
@@ -180,15 +201,17 @@ impl Runtime {
 
     /// Gives a site its record. When it cannot be done now, the site's next call tries again.
     pub fn first_call(&self, cell: &Cell) {
+        // While all is off there is no system call: a filter may kill for one.
+        if self.quieten(cell) {
+            return;
+        }
         let Some(mut guarded) = self.lock() else { return };
         if cell.gate.load(Ordering::Relaxed) != 0 {
             return;
         }
-        if matches!(self.mode(), Mode::Off | Mode::Freeze) {
-            cell.gate.store(GATE_QUIET, Ordering::Relaxed);
-            return;
+        if !self.quieten(cell) {
+            self.add_record(guarded.arena(), cell);
         }
-        self.add_record(guarded.arena(), cell);
     }
 
     /// Makes the record of a site that has none. The caller holds the lock.

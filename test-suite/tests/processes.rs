@@ -252,4 +252,22 @@ fn sanitizers_find_nothing() {
 fn forked_children_end_while_a_thread_of_their_parent_lists_objects() {
     attack("exits.c", &[], 40);
     attack("exits.c", &["alone"], 40);
+    attack("exits.c", &["within"], 40);
+}
+
+#[test]
+fn other_handlers_of_a_fork_take_signals_whose_handlers_fork() {
+    attack("atfork.c", &[], 40);
+    attack("atfork.c", &["nested"], 40);
+}
+
+#[test]
+fn a_process_that_is_off_makes_no_system_call() {
+    for variant in VARIANTS {
+        let program = Program::build("strict.c", variant).unwrap();
+        let run = |options| program.try_run(options, &[] as &[&str]).unwrap();
+        let output = run("mode=off");
+        assert!(output.status.success() && output.stdout == b"ok\n", "{variant:?}: {output:?}");
+        assert!(!run("mode=on").status.success(), "{variant:?}: nothing is refused");
+    }
 }

@@ -7,33 +7,42 @@
 //! nothing. A child that was not waited for finds the lock wiped; what the lock guarded is forgotten, and the
 //! descriptor closed, when the child first takes it.
 
-use super::{Guard, api::until_free, members, start::RUNTIME};
+use super::{Guard, api::until_free, start::RUNTIME};
+use crate::options::Mode;
 use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
-use core::ops::ControlFlow;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// The lock, held from before the fork until after it, and the thread that holds it.
+/// The lock, held from before the fork until after it, and the thread that holds it. Signals are not blocked: between our
+/// handlers of the fork those of others run, which may wait for threads that wait for a signal handler of this one.
 struct Held {
     guard: UnsafeCell<Option<Guard<'static>>>,
     thread: AtomicUsize,
+    /// Forks of signal handlers that have come meanwhile.
+    within: AtomicUsize,
 }
 
 // SAFETY: `guard` is only touched by `thread`, which holds the lock between `prepare` and `parent` or `child`.
 unsafe impl Sync for Held {}
 
-static HELD: Held = Held { guard: UnsafeCell::new(None), thread: AtomicUsize::new(0) };
+static HELD: Held =
+    Held { guard: UnsafeCell::new(None), thread: AtomicUsize::new(0), within: AtomicUsize::new(0) };
 
 impl Held {
+    fn is_mine(&self) -> bool {
+        self.thread.load(Ordering::Relaxed) == this_thread()
+    }
+
     fn put(&self, guard: Guard<'static>) {
-        // SAFETY: this thread holds the lock.
-        unsafe { *self.guard.get() = Some(guard) };
+        // SAFETY: this thread holds the lock, and takes no signals yet.
+        let guard = unsafe { (*self.guard.get()).insert(guard) };
         self.thread.store(this_thread(), Ordering::Relaxed);
+        guard.let_signals_in();
     }
 
     /// The guard that this thread put here before it forked, if it did.
     fn take(&self) -> Option<Guard<'static>> {
-        if self.thread.load(Ordering::Relaxed) != this_thread() {
+        if !self.is_mine() {
             return None;
         }
         self.thread.store(0, Ordering::Relaxed);
@@ -59,7 +68,12 @@ static GAVE_UP: AtomicBool = AtomicBool::new(false);
 extern "C" fn prepare() {
     // SAFETY: the assembly below.
     ALONE.store(unsafe { __relpoline_is_alone() }, Ordering::Relaxed);
-    if !RUNTIME.can_lock() || RUNTIME.interrupts_patcher() {
+    if HELD.is_mine() {
+        HELD.within.fetch_add(1, Ordering::Relaxed);
+        return;
+    }
+    // Nobody patches while all is off.
+    if RUNTIME.mode() == Mode::Off || !RUNTIME.can_lock() || RUNTIME.interrupts_patcher() {
         return;
     }
     let waits = !GAVE_UP.load(Ordering::Relaxed);
@@ -71,11 +85,16 @@ extern "C" fn prepare() {
 }
 
 extern "C" fn parent() {
+    if HELD.is_mine() && HELD.within.load(Ordering::Relaxed) > 0 {
+        HELD.within.fetch_sub(1, Ordering::Relaxed);
+        return;
+    }
     drop(HELD.take());
 }
 
 extern "C" fn child() {
     RUNTIME.claim();
+    HELD.within.store(0, Ordering::Relaxed);
     match HELD.take() {
         Some(guard) => guard.keep_after_fork(),
         // Gives up what the patcher had open, if there was one.
@@ -83,10 +102,6 @@ extern "C" fn child() {
     }
     if ALONE.load(Ordering::Relaxed) {
         RUNTIME.settle();
-        members::each(|runtime| {
-            runtime.settle();
-            ControlFlow::Continue(())
-        });
     }
 }
 

@@ -287,7 +287,7 @@ pub struct Guard<'a> {
     lock: &'a Lock,
     page: &'a LockPage,
     /// Signal mask to go back to.
-    signals: u64,
+    signals: Option<u64>,
     /// The process was forked while another thread held the lock.
     pub interrupted: bool,
 }
@@ -370,11 +370,18 @@ impl Lock {
         page.owner.store(process, Ordering::Relaxed);
         let first = page.known.swap(1, Ordering::Relaxed) == 0;
         let interrupted = self.busy.swap(true, Ordering::Relaxed) && first;
-        Some(Guard { lock: self, page, signals, interrupted })
+        Some(Guard { lock: self, page, signals: Some(signals), interrupted })
     }
 }
 
 impl Guard<'_> {
+    /// Lets the thread take signals again, while it holds the lock and does nothing that a handler could disturb.
+    pub fn let_signals_in(&mut self) {
+        if let Some(signals) = self.signals.take() {
+            sys::restore_signals(signals);
+        }
+    }
+
     /// Lets go of the lock in a child whose page has been wiped since: nothing was half done.
     pub fn keep_after_fork(self) {
         self.page.known.store(1, Ordering::Relaxed);
@@ -392,6 +399,6 @@ impl Drop for Guard<'_> {
         self.lock.busy.store(false, Ordering::Relaxed);
         // Release: pairs with the acquire of Lock::try_lock.
         self.page.held.store(0, Ordering::Release);
-        sys::restore_signals(self.signals);
+        self.let_signals_in();
     }
 }

@@ -26,9 +26,6 @@ const TEXT_MAX: usize = 16384;
 
 /// Set once the options have been read: `OPTIONS` is not written any more.
 static STARTED: AtomicBool = AtomicBool::new(false);
-/// This copy is the executable's, and speaks for the whole process. Found out at the start: the first thread, whose
-/// files in /proc say so, may end before the process does.
-static WHOLE_PROCESS: AtomicBool = AtomicBool::new(false);
 static mut PATH: [u8; PATH_MAX] = [0; PATH_MAX];
 /// The text of the options, which they refer to.
 static mut TEXT: [u8; TEXT_MAX] = [0; TEXT_MAX];
@@ -81,9 +78,11 @@ extern "C" fn start() {
     unsafe { OPTIONS = options };
     STARTED.store(true, Ordering::Release);
     if RUNTIME.open(image::own(), options.mode) {
-        // A shared object may be unloaded by one thread while another one forks.
+        // Found out now: the first thread, whose files in /proc say so, may end before the process does.
         if image::is_executable() {
-            WHOLE_PROCESS.store(true, Ordering::Relaxed);
+            // SAFETY: as said.
+            unsafe { RUNTIME.follow(&RUNTIME) };
+            // Not for a shared object, which may be unloaded by one thread while another one forks.
             super::fork::register();
         }
         if let Some(image) = RUNTIME.image() {
@@ -103,7 +102,16 @@ fn prepare(image: &Image, options: Options) {
         if other.mode() != RUNTIME.mode() {
             RUNTIME.set_mode(other.mode());
         }
-        ControlFlow::Break(())
+        // The objects that an executable needs start before it does.
+        // SAFETY: which one leads was found out at its start.
+        unsafe {
+            if RUNTIME.leads() {
+                other.follow(&RUNTIME);
+            } else if other.leads() {
+                RUNTIME.follow(other);
+            }
+        }
+        ControlFlow::Continue(())
     });
     if let Some(patterns) = options.never_object {
         match image::file_name(image.text.start) {
@@ -180,7 +188,7 @@ extern "C" fn end() {
         }
         return;
     };
-    let whole_process = WHOLE_PROCESS.load(Ordering::Relaxed);
+    let whole_process = RUNTIME.leads();
     if options.verbose {
         let mut out = Out::new(2);
         speak_for(whole_process, |runtime, image| stats::explain(runtime, image, &mut out));
