@@ -40,6 +40,8 @@ pub enum Why {
     CodeModel,
     /// No register is free on this target.
     Target,
+    /// The runtime knows Linux alone.
+    System,
     /// The branch is written in inline assembly, which the compiler does not change.
     Assembly,
     /// `__builtin_longjmp` becomes a jump when code is generated, whatever the function's attributes.
@@ -64,6 +66,7 @@ impl Why {
             Self::SplitStack => "SplitStack",
             Self::CodeModel => "CodeModel",
             Self::Target => "Target",
+            Self::System => "System",
         }
     }
 
@@ -86,8 +89,9 @@ impl Why {
             Self::Ignored => "indirect call kept as a retpoline: the ignore-list names its function or file",
             Self::Section => "indirect call kept as a retpoline: code of this section is not patched",
             Self::SplitStack => "indirect call kept as a retpoline: split stacks use r10",
-            Self::CodeModel => "indirect call kept as a retpoline: code model is large",
+            Self::CodeModel => "indirect call kept as a retpoline: code model is medium or large",
             Self::Target => "indirect call kept as a retpoline: no free register on this target",
+            Self::System => "indirect call kept as a retpoline: no runtime for this system",
         }
     }
 }
@@ -198,6 +202,8 @@ impl Excluded {
 fn whole_function(module: &Module, function: &Function) -> Option<Why> {
     if !module.is_x86_64() {
         Some(Why::Target)
+    } else if !module.is_linux() {
+        Some(Why::System)
     } else if module.has_large_code() {
         Some(Why::CodeModel)
     } else if function.section().is_some_and(|section| {

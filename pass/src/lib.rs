@@ -132,11 +132,14 @@ fn run(module: &Module, task: Task) -> bool {
     };
     let functions = module.defined_functions();
     for function in &functions {
-        if function.is_naked() || function.is_available_externally() {
+        if function.is_available_externally() {
             continue;
         }
         let sites = if task == Task::Protect {
             excluded.mark(function);
+            Vec::new()
+        } else if function.is_naked() {
+            // Its body is assembly.
             Vec::new()
         } else {
             find::indirect_calls(module, function, &excluded)

@@ -57,6 +57,9 @@ pub fn convert(module: &Module, function: &Function, sites: &[(Call, Form)]) {
         if kernel {
             format!("{name}{STUB_SYMBOL_SUFFIX}.{}{index}", kind.replace("cold", "miss"))
         } else {
+            // GNU as assigns no value to a symbol whose name must stand in quotes.
+            let plain = |letter: char| letter.is_ascii_alphanumeric() || "._$".contains(letter);
+            let name: String = name.chars().map(|letter| if plain(letter) { letter } else { '_' }).collect();
             format!("{name}.{kind}.{index}")
         }
     };

@@ -69,6 +69,11 @@ impl Module {
         triple.starts_with("x86_64") && !triple.ends_with("x32")
     }
 
+    /// Whether the target is Linux.
+    pub fn is_linux(&self) -> bool {
+        self.triple().split('-').any(|part| part.starts_with("linux"))
+    }
+
     /// Whether code and data may be more than 2 GiB apart.
     pub fn has_large_code(&self) -> bool {
         // llvm::CodeModel: tiny, small, kernel, medium, large.

@@ -9,7 +9,7 @@
 // RUN: %clang -O2 -mcmodel=small -S %s -o - 2>&1 | %FileCheck %s --check-prefix=CONVERTED
 // RUN: %clang -O2 -S %s -o - 2>&1 | %FileCheck %s --check-prefix=CONVERTED
 
-// REMARK:    remark: indirect call kept as a retpoline: code model is large
+// REMARK:    remark: indirect call kept as a retpoline: code model is medium or large
 // KEPT:      callq __llvm_retpoline_r11
 // KEPT-NOT:  relpoline.cells
 // CONVERTED: cmpq site.relpoline.cells(%rip), %r10
