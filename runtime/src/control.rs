@@ -19,10 +19,11 @@ const IDLE_AND_OFF: usize = GATE_QUIET | GATE_CHAIN;
 impl Runtime {
     /// Sends every converted call to the retpoline (`Mode::Off`); lets sites use what they have learned again, and
     /// learn (`Mode::On`) or not (`Mode::Freeze`). Returns false, and changes nothing, when another thread is
-    /// patching, or when this is called from a signal handler that interrupted one; and for `Mode::Count`, which
-    /// is chosen at start.
+    /// patching, or when this is called from a signal handler that interrupted one. `Mode::Count` is chosen at start, and
+    /// is for ever.
     pub fn set_mode(&self, mode: Mode) -> bool {
-        if mode == Mode::Count || self.mode() == Mode::Count {
+        debug_assert!(mode != Mode::Count);
+        if self.mode() == Mode::Count {
             return false;
         }
         let (Some(_guard), Some(image)) = (self.lock(), self.image()) else { return false };

@@ -274,6 +274,15 @@ fn sites_are_turned_off_and_on_by_name() {
 }
 
 #[test]
+fn nothing_is_switched_while_calls_are_counted() {
+    let program = Program::build("names.c", &[]).unwrap();
+    let output = program.try_run("mode=count", &[] as &[&str]).unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let totals = &program.stats().unwrap()["totals"];
+    assert_eq!((&totals["executed"], &totals["off"]), (&256.into(), &0.into()), "{totals}");
+}
+
+#[test]
 fn options_keep_functions_and_objects_on_retpolines() {
     let program = Program::build("begin.c", &[]).unwrap();
     let executed = |options: &str, errors: &str| {

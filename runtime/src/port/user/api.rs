@@ -47,7 +47,12 @@ pub(super) fn until_free<T>(mut action: impl FnMut() -> Option<T>) -> Option<T> 
 
 /// Does something to every runtime of the process. Returns the sum of the results, or `None` when one of the runtimes
 /// was busy all the time.
+///
+/// While calls are counted, nothing is switched.
 fn all(mut action: impl FnMut(&Runtime) -> Option<usize>) -> Option<usize> {
+    if RUNTIME.mode() == Mode::Count {
+        return None;
+    }
     let mut sum = Some(0);
     members::each(|runtime| {
         let result = until_free(|| action(runtime));
