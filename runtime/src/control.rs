@@ -7,7 +7,7 @@ use crate::layout::record::State;
 use crate::layout::{Cell, GATE_CHAIN, GATE_QUIET};
 use crate::options::Mode;
 use crate::patch;
-use crate::policy::{Evidence, RETRY};
+use crate::policy::{Evidence, FOR_EVER, RETRY};
 use crate::record::Record;
 use crate::runtime::Runtime;
 use crate::site::{Image, Site};
@@ -119,6 +119,8 @@ pub(crate) fn close(record: &Record) {
     let cell = record.cell();
     patch::close_inline(cell);
     patch::close_chain(cell);
+    // Nothing is decided until it is turned on again.
+    record.rest.store(FOR_EVER, Ordering::Relaxed);
     cell.gate.fetch_or(GATE_QUIET, Ordering::Relaxed);
     record.resume.store(record.state.swap(State::Off as u8, Ordering::Relaxed), Ordering::Relaxed);
 }

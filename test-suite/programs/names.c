@@ -16,7 +16,14 @@ static void step(const char *path, int result) {
     printf("%d\n", result);
 }
 
+// Before the runtime starts nothing can be switched.
+static int early;
+static void switch_early(void) { early = relpoline_set_mode(RELPOLINE_OFF); }
+__attribute__((section(".preinit_array"), used)) static void (*const first)(void) = switch_early;
+
 int main(int argc, char **argv) {
+    if (early != -1)
+        return 1;
     if (argc < 2) {
         const void *site = (const void *)(uintptr_t)main;
         for (int on = 0; on < 2; on++)

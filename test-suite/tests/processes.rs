@@ -262,6 +262,18 @@ fn other_handlers_of_a_fork_take_signals_whose_handlers_fork() {
 }
 
 #[test]
+fn threads_that_other_handlers_of_a_fork_make_patch_alone() {
+    for variant in VARIANTS {
+        let program = Program::build("helper.c", variant).unwrap();
+        for kept_at in ["1", "2", "3", "4"] {
+            let run = program.run(&[kept_at]);
+            let run = run.unwrap_or_else(|error| panic!("{variant:?} {kept_at}: {error}"));
+            assert_eq!(run.stdout(), "ok\n", "{variant:?} {kept_at}");
+        }
+    }
+}
+
+#[test]
 fn a_process_that_is_off_makes_no_system_call() {
     for variant in VARIANTS {
         let program = Program::build("strict.c", variant).unwrap();

@@ -30,10 +30,11 @@ const YIELDS: usize = 100;
 const PAUSE: i64 = 100_000;
 
 /// Tries until `action` has a result, which it has not while another thread patches.
-pub(super) fn until_free<T>(mut action: impl FnMut() -> Option<T>) -> Option<T> {
+pub(super) fn until_free<T>(runtime: &Runtime, mut action: impl FnMut() -> Option<T>) -> Option<T> {
     for attempt in 0..TRIES {
         let result = action();
-        if result.is_some() {
+        // A child of vfork need not wait.
+        if result.is_some() || !runtime.can_lock() {
             return result;
         }
         if attempt < YIELDS {
@@ -46,20 +47,25 @@ pub(super) fn until_free<T>(mut action: impl FnMut() -> Option<T>) -> Option<T> 
 }
 
 /// Does something to every runtime of the process. Returns the sum of the results, or `None` when one of the runtimes
-/// was busy all the time.
+/// was busy all the time, or none has been started.
 ///
 /// While calls are counted, nothing is switched.
 fn all(mut action: impl FnMut(&Runtime) -> Option<usize>) -> Option<usize> {
     if RUNTIME.mode() == Mode::Count {
         return None;
     }
-    let mut sum = Some(0);
+    let (mut sum, mut any) = (Some(0), false);
     members::each(|runtime| {
-        let result = until_free(|| action(runtime));
+        any = true;
+        let result = action(runtime);
         sum = sum.and_then(|sum: usize| sum.checked_add(result?));
         ControlFlow::Continue(())
     });
-    sum
+    sum.filter(|_| any)
+}
+
+fn set_sites(runtime: &Runtime, on: c_int, chosen: impl Fn(&Site) -> bool) -> Option<usize> {
+    until_free(runtime, || runtime.set_sites(on != 0, &chosen))
 }
 
 fn count_or_busy(sites: Option<usize>) -> c_int {
@@ -75,14 +81,14 @@ pub extern "C" fn relpoline_set_mode(mode: c_int) -> c_int {
         2 => Mode::Freeze,
         _ => return -1,
     };
-    all(|runtime| runtime.set_mode(mode).then_some(0)).map_or(-1, |_| 0)
+    all(|runtime| until_free(runtime, || runtime.set_mode(mode).then_some(0))).map_or(-1, |_| 0)
 }
 
 /// `int relpoline_set_site(const void *address, int on)`: the number of sites there, or -1 when it could not be set
 /// now.
 #[unsafe(no_mangle)]
 pub extern "C" fn relpoline_set_site(address: *const c_void, on: c_int) -> c_int {
-    count_or_busy(all(|runtime| runtime.set_sites(on != 0, |site| site.compare() == address as usize)))
+    count_or_busy(all(|runtime| set_sites(runtime, on, |site| site.compare() == address as usize)))
 }
 
 /// `int relpoline_set_function(const char *name, int on)`: the number of sites in functions of that name, or -1 when
@@ -97,7 +103,7 @@ pub unsafe extern "C" fn relpoline_set_function(name: *const c_char, on: c_int) 
     count_or_busy(all(|runtime| {
         let symbols = Symbols::of(runtime.image()?);
         let named = |site: &Site| symbols.caller(site).is_some_and(|name| options::matches(pattern, name));
-        runtime.set_sites(on != 0, named)
+        set_sites(runtime, on, named)
     }))
 }
 
@@ -113,7 +119,7 @@ pub unsafe extern "C" fn relpoline_set_object(name: *const c_char, on: c_int) ->
     count_or_busy(all(|runtime| {
         let file = file_name(runtime.image()?.text.start);
         if file.is_some_and(|file| options::matches(pattern, file.name())) {
-            runtime.set_sites(on != 0, |_| true)
+            set_sites(runtime, on, |_| true)
         } else {
             Some(0)
         }
@@ -125,7 +131,7 @@ pub unsafe extern "C" fn relpoline_set_object(name: *const c_char, on: c_int) ->
 pub extern "C" fn relpoline_relearn() -> c_int {
     let mut learns = false;
     let done = all(|runtime| {
-        learns |= runtime.relearn_all()?;
+        learns |= until_free(runtime, || runtime.relearn_all())?;
         Some(0)
     });
     if done.is_some() && learns { 0 } else { -1 }

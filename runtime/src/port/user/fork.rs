@@ -77,7 +77,7 @@ extern "C" fn prepare() {
         return;
     }
     let waits = !GAVE_UP.load(Ordering::Relaxed);
-    let guard = if waits { until_free(|| RUNTIME.hold()) } else { RUNTIME.hold() };
+    let guard = if waits { until_free(&RUNTIME, || RUNTIME.hold()) } else { RUNTIME.hold() };
     GAVE_UP.store(guard.is_none(), Ordering::Relaxed);
     if let Some(guard) = guard {
         HELD.put(guard);
@@ -96,7 +96,7 @@ extern "C" fn child() {
     RUNTIME.claim();
     HELD.within.store(0, Ordering::Relaxed);
     match HELD.take() {
-        Some(guard) => guard.keep_after_fork(),
+        Some(guard) => guard.let_go_after_fork(),
         // Gives up what the patcher had open, if there was one.
         None => drop(RUNTIME.hold()),
     }

@@ -16,6 +16,7 @@ use super::{CodeWriter, Port};
 use crate::policy::Refusal;
 use crate::runtime;
 use core::ffi::CStr;
+use core::mem::ManuallyDrop;
 use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
@@ -383,8 +384,15 @@ impl Guard<'_> {
     }
 
     /// Lets go of the lock in a child whose page has been wiped since: nothing was half done.
-    pub fn keep_after_fork(self) {
-        self.page.known.store(1, Ordering::Relaxed);
+    pub fn let_go_after_fork(self) {
+        let guard = ManuallyDrop::new(self);
+        // The lock is free since the fork, and other handlers may have made threads that take it: such a thread has
+        // found out by itself what there was to find out.
+        // Acquire: as in Lock::try_lock.
+        if guard.page.held.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+            guard.page.known.store(1, Ordering::Relaxed);
+            drop(ManuallyDrop::into_inner(guard));
+        }
     }
 }
 

@@ -247,7 +247,7 @@ fn leave(image: &Image) {
     let code = image.text.start as u64..image.text.end as u64;
     members::each(|runtime| {
         // A runtime that is busy for a second is one that is being unloaded as well, or whose thread was stopped.
-        let _ = until_free(|| runtime.forget_code(&code, 0));
+        let _ = until_free(runtime, || runtime.forget_code(&code, 0));
         ControlFlow::Continue(())
     });
 }
