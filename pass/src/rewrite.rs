@@ -92,7 +92,9 @@ pub fn convert(module: &Module, function: &Function, sites: &[(Call, Form)]) {
             Form::Inline => {
                 call.remark_passed("InlineForm", "indirect call converted to a relpoline (inline form)");
                 let (cold_entry, hot_entry) = (next_door(), next_door());
-                let mut operands = vec![module.offset(cells, index * size_of::<Cell>()), cold_entry];
+                // Not by the entry point's name: where the linker of LTO splits the module, it may lose sight of that.
+                let cell = module.offset(cells, index * size_of::<Cell>());
+                let mut operands = vec![cell, module.offset(stubs, places[index].cold)];
                 operands.extend(files[index]);
                 let (hot_call, cold_call) = call.split_by_assembly(
                     &record::inline_site(rows, lines[index], files[index].is_some()),

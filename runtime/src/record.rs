@@ -109,6 +109,11 @@ impl Record {
         }
     }
 
+    /// Whether a count has reached its limit.
+    pub fn is_due(&self) -> bool {
+        self.counts.iter().any(|count| count.load(Ordering::Relaxed) >= 0)
+    }
+
     /// The record's cell.
     pub fn cell(&self) -> &Cell {
         // SAFETY: the cell was there when the record was made for it, and outlives it.
@@ -171,7 +176,10 @@ mod tests {
         // SAFETY: zeroed memory is a valid record.
         let record: Record = unsafe { core::mem::zeroed() };
         record.arm(64);
-        record.counts[0].fetch_add(64, Ordering::Relaxed);
+        record.counts[0].fetch_add(63, Ordering::Relaxed);
+        assert!(!record.is_due());
+        record.counts[0].fetch_add(1, Ordering::Relaxed);
+        assert!(record.is_due());
         record.counts[WAYS].fetch_add(3, Ordering::Relaxed);
         let calls = record.harvest();
         assert_eq!((calls[0], calls[1], calls[WAYS]), (64, 0, 3));

@@ -250,6 +250,10 @@ impl Runtime {
             }
             return;
         }
+        // Whoever was here meanwhile has taken the counts: what came since is too little to decide on.
+        if !record.is_due() {
+            return;
+        }
         let calls = record.harvest();
         if let (Some(mut guarded), Some(image)) = (guarded, self.image()) {
             if self.mode() == Mode::Freeze {

@@ -276,7 +276,7 @@ pub fn list(image: &Image, out: &mut Out) {
         let state = record.map_or("idle", |record| record.state().name());
         out.text("0x").hex(address as u64).text(" ").text(state).text(" ");
         out.bytes(symbols.object().unwrap_or(b"?")).text(" ");
-        out.bytes(symbols.function(address).unwrap_or(b"?"));
+        out.bytes(caller(&mut symbols, &site).unwrap_or(b"?"));
         let placed = record.map_or(0, |record| record.placed.load(Ordering::Relaxed));
         for (way, target) in record.iter().flat_map(|record| record.targets.iter()).enumerate() {
             if placed & 1 << way != 0 {

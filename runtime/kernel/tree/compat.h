@@ -40,17 +40,16 @@ static inline void relpoline_free_code(void *memory)
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
 
-static inline void relpoline_set_rox(unsigned long start, int pages)
+static inline int relpoline_set_rox(unsigned long start, int pages)
 {
-	set_memory_rox(start, pages);
+	return set_memory_rox(start, pages);
 }
 
 #else
 
-static inline void relpoline_set_rox(unsigned long start, int pages)
+static inline int relpoline_set_rox(unsigned long start, int pages)
 {
-	set_memory_ro(start, pages);
-	set_memory_x(start, pages);
+	return set_memory_ro(start, pages) ?: set_memory_x(start, pages);
 }
 
 #endif

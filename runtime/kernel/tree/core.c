@@ -135,7 +135,10 @@ void *relpoline_sys_alloc_code(void *owner, size_t code, size_t data)
 	if (memory) {
 		memset(memory, INT3_INSN_OPCODE, code);
 		memset(memory + code, 0, data);
-		relpoline_set_rox((unsigned long)memory, code >> PAGE_SHIFT);
+		if (relpoline_set_rox((unsigned long)memory, code >> PAGE_SHIFT)) {
+			relpoline_free_code(memory);
+			memory = NULL;
+		}
 	}
 	return relpoline_book(owner, memory, true);
 }
@@ -214,6 +217,8 @@ bool relpoline_sys_symbol(unsigned long address, char *name)
 	/* SYMBOL_LENGTH in sys.rs */
 	BUILD_BUG_ON(KSYM_SYMBOL_LEN > 1024);
 	sprint_symbol_no_offset(name, address);
+	/* The module's name stands behind that of the function. */
+	name[strcspn(name, " ")] = 0;
 	return strncmp(name, "0x", 2) != 0;
 }
 
@@ -236,8 +241,8 @@ const char *relpoline_sys_object(unsigned long text)
 #define RELPOLINE_IDLE HZ
 
 static void relpoline_work(struct work_struct *work);
-/* Deferrable: a CPU that sleeps calls nothing that were to be learned. */
-static DECLARE_DEFERRABLE_WORK(relpoline_worker, relpoline_work);
+/* Not deferrable: while the CPU that it waits on sleeps, others call. */
+static DECLARE_DELAYED_WORK(relpoline_worker, relpoline_work);
 
 static void relpoline_work(struct work_struct *work)
 {
@@ -471,10 +476,10 @@ static ssize_t relpoline_write_mode(struct file *file, const char __user *user, 
 	word = strsep(&what, " ");
 	if (strcmp(word, "on") && strcmp(word, "off"))
 		error = -EINVAL;
-	else if (what)
-		error = relpoline_switch_some(strim(what), !strcmp(word, "on"));
 	else if (relpoline_mode == RELPOLINE_COUNT)
 		error = -EBUSY;
+	else if (what)
+		error = relpoline_switch_some(strim(what), !strcmp(word, "on"));
 	else
 		relpoline_switch(strcmp(word, "on") ? RELPOLINE_OFF : RELPOLINE_ON);
 	kfree(text);
@@ -491,6 +496,8 @@ static const struct file_operations relpoline_mode_operations = {
 
 static ssize_t relpoline_write_relearn(struct file *file, const char __user *user, size_t length, loff_t *at)
 {
+	if (READ_ONCE(relpoline_mode) != RELPOLINE_ON)
+		return -EBUSY;
 	relpoline_lock();
 	relpoline_relearn();
 	relpoline_unlock();

@@ -56,7 +56,7 @@ define void @small(ptr %f) minsize optsize {
 }
 
 ; CHECK-LABEL: define void @loop(
-; CHECK: callbr void asm {{.*}}, ptr {{(nonnull )?}}@loop.relpoline.cells, ptr {{(nonnull )?}}@loop.cold.0)
+; CHECK: callbr void asm {{.*}}, ptr {{(nonnull )?}}@loop.relpoline.cells, ptr {{.*}}@loop.relpoline, i64 2))
 ; CHECK: call void @loop.hot.0(i32 {{.*}}, ptr nest %f)
 ; CHECK-NOT: call void %f
 ; CHECK: ret void

@@ -17,7 +17,7 @@
 // CHECK-NEXT:  [[FIELD:.Ltmp[0-9]+]]:
 // CHECK-NEXT:  .long fast.relpoline.cells-[[FIELD]]
 // CHECK-NEXT:  [[FIELD:.Ltmp[0-9]+]]:
-// CHECK-NEXT:  .long .Lfast.cold.0-[[FIELD]]
+// CHECK-NEXT:  .long fast.relpoline+2-[[FIELD]]
 // LINES-NEXT:  [[FIELD:.Ltmp[0-9]+]]:
 // LINES-NEXT:  .long [[FILE:.Lrelpoline.file[.0-9]*]]-[[FIELD]]
 // LINES-NEXT:  .long 805306478{{$}}

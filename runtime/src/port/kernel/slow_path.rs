@@ -16,7 +16,8 @@ const PLACES: usize = 1024;
 
 global_asm!(
     r#"
-    .section .text,"ax",@progbits
+    # Not to be probed: what handles a probe's trap calls through it.
+    .section .kprobes.text,"ax",@progbits
     .p2align 6
     .globl __relpoline_slow
     .type __relpoline_slow,@function
