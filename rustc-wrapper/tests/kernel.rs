@@ -158,6 +158,122 @@ fn what_was_edited_meanwhile_is_not_taken_out() {
     assert_eq!(content(&files.path("tree")), before);
 }
 
+/// Runs relpoline where no file may become larger than 30 KiB.
+fn relpoline_without_room(files: &Files, line: &str) -> Outcome {
+    let mut command = command("sh");
+    command.env("RELPOLINE_HOME", files.path("home"));
+    let script = files.script("no-room", &format!("trap '' XFSZ; ulimit -f 60; exec {RELPOLINE} \"$@\""));
+    files.run_with(command, &format!("{} {line}", script.display()))
+}
+
+#[test]
+fn without_room_nothing_is_changed() {
+    let files = tree("6.12");
+    let large = files.path("tree/include/linux/module.h");
+    let content_of_large = fs::read_to_string(&large).unwrap() + &"\n/* long */".repeat(10_000);
+    fs::write(&large, content_of_large).unwrap();
+    let before = content(&files.path("tree"));
+    relpoline_without_room(&files, "kernel install tree")
+        .fails_with(2, &["cannot write tree/include/linux/module.h", "File too large"]);
+    assert!(content(&files.path("tree")) == before);
+}
+
+#[test]
+fn an_update_that_fails_leaves_the_older_runtime() {
+    let files = tree("6.12");
+    relpoline(&files, "kernel install tree").in_silence();
+    files.write("tree/arch/x86/kernel/relpoline/core.c", "old");
+    files.write("home/relpoline_kernel.o", "newer object".repeat(10_000));
+    let before = content(&files.path("tree"));
+    relpoline_without_room(&files, "kernel update tree")
+        .fails_with(2, &["relpoline_kernel.o_shipped", "File too large"]);
+    assert!(content(&files.path("tree")) == before);
+}
+
+#[test]
+fn what_fails_at_the_last_file_is_undone() {
+    let files = tree("6.12");
+    let last = PATCH.lines().filter_map(|line| line.strip_prefix("--- a/")).next_back().unwrap();
+    let before = content(&files.path("tree"));
+    // A name that is taken by a folder cannot be the new content's.
+    let (folder, name) = last.rsplit_once('/').unwrap();
+    let taken = format!("tree/{folder}/.{name}.relpoline-new");
+    files.write(&format!("{taken}/file"), "");
+    relpoline(&files, "kernel install tree").fails_with(2, &["cannot write", last]);
+    fs::remove_dir_all(files.path(&taken)).unwrap();
+    assert_eq!(content(&files.path("tree")), before);
+}
+
+#[test]
+fn a_tree_that_has_a_part_of_it_is_cleaned() {
+    let files = tree("6.12");
+    let before = content(&files.path("tree"));
+    relpoline(&files, "kernel install tree").in_silence();
+    let installed = content(&files.path("tree"));
+    let folder = files.path("tree/arch/x86/kernel/relpoline");
+    let patched: Vec<&PathBuf> = before.keys().filter(|path| installed[*path] != before[*path]).collect();
+    assert!(patched.len() > 3);
+    for kept in 0..=patched.len() {
+        // Some files are patched, and the others not yet, or no longer.
+        for (index, path) in patched.iter().enumerate() {
+            fs::write(path, if index < kept { &installed[*path] } else { &before[*path] }).unwrap();
+        }
+        match kept % 3 {
+            0 => fs::create_dir_all(&folder).unwrap(),
+            1 => files.write("tree/arch/x86/kernel/relpoline/.Kconfig.relpoline-new", "cut o"),
+            _ => {}
+        }
+        files.write("tree/include/linux/.module.h.relpoline-new", "cut o");
+        if kept == 1 {
+            relpoline(&files, "kernel update tree").fails_with(2, &["run: relpoline kernel remove tree"]);
+        }
+        relpoline(&files, "kernel install tree").fails_with(2, &["run: relpoline kernel remove tree"]);
+        relpoline(&files, "kernel remove tree").in_silence();
+        assert_eq!(content(&files.path("tree")), before, "{kept}");
+        relpoline(&files, "kernel remove tree").fails_with(2, &["has no relpolines"]);
+    }
+}
+
+#[test]
+fn a_tree_that_shares_its_files_stays_as_it_is() {
+    use std::os::unix::fs::PermissionsExt;
+    let files = tree("6.12");
+    let before = content(&files.path("tree"));
+    let header = files.path("tree/include/linux/module.h");
+    fs::set_permissions(&header, fs::Permissions::from_mode(0o640)).unwrap();
+    files.run("cp", "-al tree linked").in_silence();
+    let shared = content(&files.path("linked"));
+    relpoline(&files, "kernel install linked").in_silence();
+    assert_ne!(content(&files.path("linked")), shared);
+    assert_eq!(content(&files.path("tree")), before);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&files.path("linked/include/linux/module.h")), 0o640);
+    relpoline(&files, "kernel remove linked").in_silence();
+    assert_eq!((content(&files.path("linked")), content(&files.path("tree"))), (shared, before));
+}
+
+#[test]
+fn files_of_others_are_left_alone() {
+    let files = tree("6.12");
+    let header = "tree/arch/x86/include/asm/relpoline.h";
+    files.write(header, "mine");
+    let before = content(&files.path("tree"));
+    relpoline(&files, "kernel install tree").fails_with(2, &[header, "is none of relpoline's"]);
+    assert_eq!(content(&files.path("tree")), before);
+    fs::remove_file(files.path(header)).unwrap();
+    relpoline(&files, "kernel install tree").in_silence();
+    files.write(header, "mine");
+    relpoline(&files, "kernel update tree").fails_with(2, &[header, "is none of relpoline's"]);
+    relpoline(&files, "kernel remove tree").in_silence();
+    assert_eq!(content(&files.path("tree")), before);
+
+    files.write("tree/arch/x86/kernel/relpoline/notes", "mine");
+    let before = content(&files.path("tree"));
+    relpoline(&files, "kernel remove tree")
+        .fails_with(2, &["arch/x86/kernel/relpoline is none of relpoline's"]);
+    assert_eq!(content(&files.path("tree")), before);
+}
+
 /// One of another version is refused for that alone, and what else is wrong with it goes untested.
 #[test]
 fn the_hostile_table_is_of_this_version() {

@@ -12,10 +12,11 @@ use crate::{
     options::Options,
     program,
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use changes::Changes;
 use std::{
-    fs,
+    ffi::OsString,
+    fs, io,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -41,6 +42,9 @@ const FILES: [(&str, &str); 11] = [
 /// What all of the kernel may include: relpolines in assembly.
 const HEADER: (&str, &str) =
     ("arch/x86/include/asm/relpoline.h", include_str!("../../../runtime/include/relpoline_asm.h"));
+
+/// What tells it from a header of somebody else's that has its name.
+const HEADER_MARK: &[u8] = b".macro RELPOLINE_CALL";
 
 /// The object, as Kbuild wants what comes compiled to be called.
 const OBJECT: &str = "relpoline_kernel.o_shipped";
@@ -89,12 +93,17 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 fn install(tree: &Path, options: &Options) -> Result<()> {
     let (version, patch) = version(tree)?;
-    if tree.join(FOLDER).exists() {
-        bail!("{} has relpolines already; run: relpoline kernel remove {}", tree.display(), tree.display());
-    }
+    let has_some = || {
+        let tree = tree.display();
+        format!("{tree} has relpolines already; run: relpoline kernel remove {tree}")
+    };
+    ensure!(!exists(&tree.join(FOLDER)), has_some());
     let mut changes = runtime(tree, options)?;
     for file in patch::files(patch)? {
-        changes.rewrite(&tree.join(file.path()), |content| file.apply(content))?;
+        changes.rewrite(&tree.join(file.path()), |content| {
+            ensure!(!file.is_in(content).unwrap_or_default(), has_some());
+            file.apply(content)
+        })?;
     }
     changes.make()?;
     program::print(&format!(
@@ -107,17 +116,24 @@ fn install(tree: &Path, options: &Options) -> Result<()> {
 
 fn update(tree: &Path, options: &Options) -> Result<()> {
     let (_, patch) = version(tree)?;
-    if !tree.join(FOLDER).exists() {
+    if !exists(&tree.join(FOLDER)) {
         bail!("{} has no relpolines; run: relpoline kernel install {}", tree.display(), tree.display());
     }
     let changes = runtime(tree, options)?;
     for file in patch::files(patch)? {
         let path = tree.join(file.path());
         let content = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        file.revert(&content).with_context(|| {
+        let is_in = file.is_in(&content).with_context(|| {
             let path = path.display();
             format!("{path} has not the patch of this version; remove with the old one, then install")
         })?;
+        if !is_in {
+            let (path, tree) = (path.display(), tree.display());
+            bail!(
+                "{path} has no patch, but {tree} has the rest of relpolines; run: relpoline kernel remove {tree}, \
+                 then relpoline kernel install {tree}"
+            );
+        }
     }
     changes.make()
 }
@@ -126,35 +142,80 @@ fn update(tree: &Path, options: &Options) -> Result<()> {
 fn runtime(tree: &Path, options: &Options) -> Result<Changes> {
     let object = locate::find(Part::Kernel, options)?;
     let object = fs::read(&object).with_context(|| format!("cannot read {}", object.display()))?;
+    let header = tree.join(HEADER.0);
+    if exists(&header) && !is_our_header(&header) {
+        bail!(
+            "{} is none of relpoline's (expected no file of this name, or one that defines RELPOLINE_CALL); give it \
+             another name",
+            header.display()
+        );
+    }
     let mut changes = Changes::default();
     for (name, content) in FILES {
-        changes.add(tree.join(FOLDER).join(name), content.into());
+        changes.add(tree.join(FOLDER).join(name), content.into())?;
     }
-    changes.add(tree.join(FOLDER).join(OBJECT), object);
-    changes.add(tree.join(HEADER.0), HEADER.1.into());
+    changes.add(tree.join(FOLDER).join(OBJECT), object)?;
+    changes.add(header, HEADER.1.into())?;
     Ok(changes)
 }
 
+/// Takes out what is there: an installation, or a removal, may have ended in the middle.
 fn remove(tree: &Path) -> Result<()> {
     let (_, patch) = version(tree)?;
     let folder = tree.join(FOLDER);
-    if !folder.exists() {
+    let header = tree.join(HEADER.0);
+    let mut changes = Changes::default();
+    let mut has_some = exists(&folder) || is_our_header(&header);
+    let files = patch::files(patch)?;
+    for file in &files {
+        changes.rewrite(&tree.join(file.path()), |content| {
+            let is_in = file.is_in(content)?;
+            has_some |= is_in;
+            if is_in { file.revert(content) } else { Ok(content.to_owned()) }
+        })?;
+    }
+    if !has_some {
         bail!("{} has no relpolines: there is no {FOLDER}", tree.display());
     }
-    let mut changes = Changes::default();
-    for file in patch::files(patch)? {
-        changes.rewrite(&tree.join(file.path()), |content| file.revert(content))?;
+    if exists(&folder) && !is_our_folder(&folder)? {
+        bail!("{} is none of relpoline's (expected {} in it)", folder.display(), FILES[0].0);
     }
     changes.make()?;
-    let header = tree.join(HEADER.0);
-    match fs::remove_file(&header) {
-        // A version without it may have been installed.
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("cannot remove {}", header.display()));
-        }
-        _ => {}
+    for path in files.iter().map(|file| tree.join(file.path())).chain([header.clone()]) {
+        changes::discard(&path);
     }
-    fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))
+    // A version without it may have been installed, or somebody have made another one.
+    if is_our_header(&header) {
+        fs::remove_file(&header).with_context(|| format!("cannot remove {}", header.display()))?;
+    }
+    // The last: as long as it is there, the tree can be seen to have some.
+    match fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether something has this name, and be it a link to nothing.
+fn exists(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+fn is_our_header(path: &Path) -> bool {
+    fs::read(path).is_ok_and(|content| memchr::memmem::find(&content, HEADER_MARK).is_some())
+}
+
+/// One that an installation has begun to fill, or a removal to empty, may lack any of the files.
+fn is_our_folder(path: &Path) -> Result<bool> {
+    let names = fs::read_dir(path)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>())
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    let is_ours = |name: &OsString| {
+        let name = name.to_string_lossy();
+        FILES.iter().map(|file| file.0).chain([OBJECT]).any(|known| name.contains(known))
+    };
+    Ok(names.is_empty() || names.iter().any(is_ours))
 }
 
 /// Version of the tree, and the patch for it.

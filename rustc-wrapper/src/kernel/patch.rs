@@ -31,6 +31,15 @@ impl<'a> FilePatch<'a> {
         self.path
     }
 
+    /// Whether the content has the patch. An error says why it can neither be taken out nor applied.
+    pub fn is_in(&self, content: &str) -> Result<bool> {
+        match (self.revert(content), self.apply(content)) {
+            (Ok(_), _) => Ok(true),
+            (Err(_), Ok(_)) => Ok(false),
+            (Err(error), Err(_)) => Err(error),
+        }
+    }
+
     /// The content with the patch.
     pub fn apply(&self, content: &str) -> Result<String> {
         diffy::apply(content, &self.patch).map_err(|error| anyhow!("the patch does not apply: {error}"))
