@@ -302,3 +302,30 @@ fn the_audit_of_kernel_code_lists_exceptions() {
         assert_eq!(audit["passed"], raw == 0, "{name}");
     }
 }
+
+#[test]
+fn files_without_their_code_are_not_passed() {
+    let files = dispatch();
+    // As gcc -flto marks an object file that holds nothing else.
+    files.write(
+        "slim.s",
+        ".section .gnu.lto_.opts,\"e\",@progbits\n.byte 1\n.text\n.comm __gnu_lto_slim,1,1\n",
+    );
+    files.run(REAL_CLANG, "-c slim.s").in_silence();
+    files.run(CLANG, "-O2 -DLIBRARY -c a.c").in_silence();
+    files.run("ar", "rcs slim.a a.o slim.o").succeeds();
+    files.run("ar", "rcs inner.a a.o").succeeds();
+    files.run("ar", "rcs outer.a a.o inner.a").succeeds();
+    files.run(CLANG, "-O2 -fPIC -shared hidden.c -o hidden.so").in_silence();
+    files.run("objcopy", "--only-keep-debug hidden.so hidden.debug").succeeds();
+    for (name, parts) in [
+        ("slim.o", ["slim.o is GCC's intermediate code (-flto)", "examine the linked file"]),
+        ("slim.a", ["slim.a(slim.o) is GCC's intermediate code (-flto)", "examine the linked file"]),
+        ("outer.a", ["outer.a(inner.a) is an archive in an archive", "ar x outer.a inner.a"]),
+        ("hidden.debug", ["hidden.debug holds no code: section ", "examine the file that it belongs to"]),
+    ] {
+        for tool in ["audit", "sites"] {
+            files.run(RELPOLINE, &format!("{tool} {name}")).fails_with(2, &parts);
+        }
+    }
+}

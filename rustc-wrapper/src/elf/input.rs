@@ -24,10 +24,8 @@ pub fn load(path: &Path) -> Result<Vec<Object>, ElfError> {
 /// is read from beside it.
 pub fn objects(path: &Path, bytes: Vec<u8>) -> Result<Vec<Object>, ElfError> {
     let name = path.display().to_string();
-    if bytes.starts_with(b"!<arch>\n") || bytes.starts_with(b"!<thin>\n") {
-        return members(path, &name, &bytes);
-    }
     match Found::of(&bytes) {
+        Found::Archive => members(path, &name, &bytes),
         Found::Elf => Ok(vec![Object { name, bytes }]),
         Found::Bitcode => Err(ElfError::Bitcode { name }),
         Found::Other => Err(ElfError::Kind { name, found: describe(&bytes) }),
@@ -50,11 +48,15 @@ fn members(path: &Path, name: &str, bytes: &[u8]) -> Result<Vec<Object>, ElfErro
         } else {
             member.data(bytes).map_err(|error| damaged(format!("{member_name}: {error}")))?.to_vec()
         };
-        let name = format!("{name}({member_name})");
+        let archive = name;
+        let name = format!("{archive}({member_name})");
         match Found::of(&content) {
             Found::Elf => objects.push(Object { name, bytes: content }),
             // Code that is generated later cannot be judged, and must not be passed over.
             Found::Bitcode => return Err(ElfError::Bitcode { name }),
+            Found::Archive => {
+                return Err(ElfError::Nested { name, archive: archive.into(), member: member_name });
+            }
             Found::Other => {}
         }
     }
@@ -80,6 +82,7 @@ fn thin_member(archive: &Path, member: &str) -> PathBuf {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
+    Archive,
     Elf,
     Bitcode,
     Other,
@@ -87,7 +90,9 @@ enum Found {
 
 impl Found {
     fn of(bytes: &[u8]) -> Self {
-        if bytes.starts_with(b"\x7fELF") {
+        if bytes.starts_with(b"!<arch>\n") || bytes.starts_with(b"!<thin>\n") {
+            Self::Archive
+        } else if bytes.starts_with(b"\x7fELF") {
             Self::Elf
         } else if bytes.starts_with(b"BC\xc0\xde") || bytes.starts_with(&[0xde, 0xc0, 0x17, 0x0b]) {
             Self::Bitcode
