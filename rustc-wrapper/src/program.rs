@@ -58,6 +58,11 @@ pub fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{plural}")
 }
 
+/// What a terminal shows as it is: names come from files that anybody may have made.
+pub fn printable(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}
+
 /// Whether `value` of an on/off variable is on.
 pub fn parse_switch(value: &OsStr) -> Option<bool> {
     match value.to_str()? {

@@ -329,3 +329,13 @@ fn files_without_their_code_are_not_passed() {
         }
     }
 }
+
+#[test]
+fn names_do_not_reach_the_terminal_as_they_are() {
+    let files = Files::new(&[("a.s", "\"evil\u{1b}[31m\": jmp *%rax\n"), ("\u{1b}[2Jno", "hello")]);
+    files.run(REAL_CLANG, "-c a.s -o \u{1b}[2Ja.o").in_silence();
+    let outcome = files.run(RELPOLINE, "audit --all \u{1b}[2Ja.o \u{1b}[2Jno");
+    let texts = [&outcome.stdout, &outcome.stderr];
+    assert!(outcome.stdout.contains("evil\u{fffd}[31m"), "{outcome:?}");
+    assert!(texts.iter().all(|text| !text.contains('\u{1b}') && text.contains("\u{fffd}[2J")), "{outcome:?}");
+}

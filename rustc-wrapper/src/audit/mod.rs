@@ -62,7 +62,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             }
             Err(error) => {
                 let error = anyhow::Error::from(error);
-                program::error("relpoline", &format!("{error:#}"));
+                program::error("relpoline", &program::printable(&format!("{error:#}")));
                 status = 2;
             }
         }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     elf::{Image, demangle},
-    program::count,
+    program::{count, printable},
     sites::Site,
 };
 use anyhow::Result;
@@ -153,7 +153,7 @@ impl Report {
     }
 
     fn write(&self, text: &mut String, scope: Scope, list: bool) -> std::fmt::Result {
-        writeln!(text, "{}: {}", self.file, self.verdict(scope))?;
+        writeln!(text, "{}: {}", printable(&self.file), self.verdict(scope))?;
         let sites = self.relpoline_sites.inline + self.relpoline_sites.stub;
         let (here, there) = (&self.built_here, &self.elsewhere);
         writeln!(text, "  {:<28} {:>10} {:>10}", "", "built here", "elsewhere")?;
@@ -228,14 +228,11 @@ impl Report {
             };
             let instruction =
                 if branch.instruction.is_empty() { "entry of the PLT" } else { branch.instruction.as_str() };
-            write!(text, "    {:<12} {instruction:<32} {at}", branch.address)?;
-            if let Some(reason) = &branch.reason {
-                write!(text, "  ({reason})")?;
+            let mut line = format!("    {:<12} {instruction:<32} {at}", branch.address);
+            for note in [&branch.reason, &branch.member].into_iter().flatten() {
+                line += &format!("  ({note})");
             }
-            match &branch.member {
-                Some(member) => writeln!(text, "  ({member})")?,
-                None => writeln!(text)?,
-            }
+            writeln!(text, "{}", printable(&line))?;
         }
         let more = branches.len().saturating_sub(limit);
         if more > 0 {

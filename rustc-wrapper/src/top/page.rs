@@ -1,7 +1,7 @@
 //! A look at a process, for people.
 
 use super::snapshot::{Row, Snapshot};
-use crate::program::{count, grouped};
+use crate::program::{count, grouped, printable};
 use relpoline_layout::record::State;
 use rustix::termios;
 use std::io::{self, IsTerminal};
@@ -19,8 +19,7 @@ pub fn page(snapshot: &Snapshot, lines: Option<usize>) -> String {
     let mut text = head(snapshot);
     let left = if rows == 0 { LINES } else { rows.saturating_sub(text.len() + 1).max(1) };
     text.extend(snapshot.sites.iter().take(lines.unwrap_or(left)).map(line));
-    // Names come from files that anybody may have made.
-    let cut = text.iter().map(|line| cut(&line.replace(char::is_control, "\u{fffd}"), columns));
+    let cut = text.iter().map(|line| cut(&printable(line), columns));
     let page = cut.fold(String::new(), |page, line| page + &line + "\n");
     if terminal { format!("{CLEAR}{page}") } else { page + "\n" }
 }

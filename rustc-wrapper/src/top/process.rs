@@ -1,5 +1,6 @@
 //! Another process: its memory, and the files that it runs code of.
 
+use crate::program::printable;
 use anyhow::{Context, Result, anyhow};
 use rustix::fs::OFlags;
 use std::{
@@ -46,7 +47,7 @@ impl Process {
     pub fn name(&self) -> String {
         let name = fs::read(self.file("comm")).unwrap_or_default();
         // A process chooses its name itself.
-        String::from_utf8_lossy(&name).trim_end().replace(char::is_control, "\u{fffd}")
+        printable(String::from_utf8_lossy(&name).trim_end())
     }
 
     fn file(&self, name: &str) -> PathBuf {
