@@ -303,6 +303,132 @@ fn the_audit_of_kernel_code_lists_exceptions() {
     }
 }
 
+/// A function built here whose assembly is `line`, with the target in a register as `%0`.
+fn assembly_in_c(line: &str) -> String {
+    format!("void hidden(void *target) {{ __asm__ volatile(\"{line}\" : : \"r\"(target)); }}\n")
+}
+
+/// The branches of an object file that is built here of such a function: class and instruction.
+fn branches_of(line: &str) -> Vec<(String, String)> {
+    let files = Files::new(&[("a.c", &assembly_in_c(line))]);
+    files.run(CLANG, "-O2 -c a.c").in_silence();
+    let audit = files.audit("a.o");
+    let branches = audit["branches"].as_array().unwrap();
+    assert!(branches.iter().all(|branch| branch["built_here"] == true), "{audit}");
+    assert_eq!(audit["passed"], branches.is_empty(), "{audit}");
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    branches.iter().map(|branch| (text(&branch["class"]), text(&branch["instruction"]))).collect()
+}
+
+fn is_one_raw(branches: &[(String, String)], instruction: &str) -> bool {
+    matches!(branches, [(class, found)] if class == "raw" && found == instruction)
+}
+
+#[test]
+fn symbols_inside_of_instructions_hide_nothing() {
+    for line in [
+        r"jmp *%0\n.globl patch_here\n.set patch_here, .-1",
+        r"jmp *%0\n.globl patch_here\n.set patch_here, .-1\n.type patch_here,@function\n.size patch_here,9",
+    ] {
+        let branches = branches_of(line);
+        assert!(is_one_raw(&branches, "jmp *%rdi"), "{line}: {branches:?}");
+    }
+    let branches = branches_of(r"jmp *0x1234(%0)\n.globl patch_here\n.set patch_here, .-4");
+    assert!(is_one_raw(&branches, "jmpq *0x1234(%rdi)"), "{branches:?}");
+}
+
+#[test]
+fn branches_over_data_and_into_instructions_are_followed() {
+    for line in [
+        // The byte begins an instruction that takes in the next one.
+        r"jmp 1f\n.byte 0xb8\n1: jmp *%0\nnop\nnop\nnop",
+        r"call 1f\n.byte 0xb8\n1: jmp *%0\nnop\nnop\nnop",
+        // ff e7 is the branch, in the constant.
+        r"1: movl $0xe7ff, %%ecx\njmp 1b+1",
+        r#"jmp 1f\n.pushsection .text.other,\"ax\"\n.byte 0xb8\n1: jmp *%0\nnop\nnop\n.popsection"#,
+    ] {
+        let files = Files::new(&[("a.c", &assembly_in_c(line))]);
+        files.run(CLANG, "-O2 -c a.c").in_silence();
+        let audit = files.audit("a.o");
+        let raw = |from: &str| audit[from]["raw"].as_u64().unwrap();
+        assert_eq!(raw("built_here") + raw("elsewhere"), 1, "{line}: {audit}");
+        assert_eq!(audit["branches"][0]["instruction"], "jmp *%rdi", "{line}: {audit}");
+    }
+}
+
+#[test]
+fn instructions_that_are_not_known_may_be_branches() {
+    // jmpabs, and imul %r31, %r31: of APX.
+    let branches = branches_of(r".byte 0xd5, 0x00, 0xa1, 0, 0, 0, 0, 0, 0, 0, 0");
+    assert!(branches.iter().any(|(class, _)| class == "undecoded"), "{branches:?}");
+    let line = r".byte 0xd5, 0xd5, 0xaf, 0xff\njmp *%0";
+    let branches = branches_of(line);
+    assert!(branches.iter().any(|(class, _)| class == "undecoded"), "{branches:?}");
+    assert!(branches[0].1.starts_with("undecoded d5"), "{branches:?}");
+
+    let files = Files::new(&[("a.c", &assembly_in_c(r".byte 0x06"))]);
+    files.run(CLANG, "-O2 -c a.c").in_silence();
+    let outcome = files.run(RELPOLINE, "audit a.o");
+    assert_eq!(outcome.status, 1);
+    assert!(
+        outcome.stdout.contains("1 undecoded instruction left in code built here")
+            && outcome.stdout.contains("undecoded, built here:")
+            && outcome.stdout.contains("hidden+0x0"),
+        "{outcome:?}"
+    );
+    files.write("allow.toml", "[[allow]]\nfunction = 'hidden'\nclass = 'undecoded'\nreason = 'never runs'\n");
+    files.run(RELPOLINE, "audit --allow allow.toml a.o").in_silence();
+
+    // Between functions is data.
+    files.write("a.c", "int f(void) { return 1; } asm(\".byte 0x06, 0x06\");\n");
+    files.run(CLANG, "-O2 -c a.c").in_silence();
+    files.run(RELPOLINE, "audit --all a.o").in_silence();
+}
+
+/// Sixteen bytes of which the last two begin an instruction of ten.
+const TABLE: &str =
+    ".text\n.p2align 4\n.zero 14\n.byte 0x48, 0xb8\n.section .note.GNU-stack,\"\",@progbits\n";
+
+#[test]
+fn data_in_front_of_a_function_hides_nothing_in_stripped_files() {
+    let files = Files::new(&[("table.s", TABLE), ("a.c", &assembly_in_c("jmp *%0"))]);
+    files.run(CLANG, "-O2 -fPIC -fvisibility=hidden -shared table.s a.c -o a.so").in_silence();
+    assert_eq!(files.audit("a.so")["built_here"]["raw"], 1);
+    files.run("strip", "a.so").succeeds();
+    assert_eq!(files.audit("a.so")["built_here"]["raw"], 1);
+    assert_eq!(files.run(RELPOLINE, "audit a.so").status, 1);
+}
+
+#[test]
+fn a_section_is_no_plt_by_its_name() {
+    let code = ".section .plt.mine,\"ax\",@progbits\nf: jmp *%rax\ncall *(%rbx)\njmp *8(%rip)\n\
+                .section .note.GNU-stack,\"\",@progbits\n";
+    let files = Files::new(&[("a.s", code), ("got.c", GOT_CALL)]);
+    files.run(REAL_CLANG, "-c a.s").in_silence();
+    let audit = files.audit("a.o");
+    assert_eq!((&audit["elsewhere"]["raw"], &audit["elsewhere"]["plt"]), (&3.into(), &0.into()), "{audit}");
+    files.run(REAL_CLANG, "-shared a.o -o a.so").in_silence();
+    assert!(files.audit("a.so")["elsewhere"]["raw"].as_u64().unwrap() >= 3);
+
+    // What linkers make of calls is one: lazily bound or not, with and without IBT, for both processors.
+    for (compiler, linker) in [
+        ("", "-fuse-ld=bfd -Wl,-z,lazy"),
+        ("", "-fuse-ld=bfd -Wl,-z,now"),
+        ("-fcf-protection", "-fuse-ld=bfd -Wl,-z,ibtplt"),
+        ("", "-fuse-ld=lld -Wl,-z,lazy"),
+        ("-fcf-protection", "-fuse-ld=lld -Wl,-z,force-ibt"),
+        ("-m32", "-fuse-ld=bfd -Wl,-z,lazy"),
+        ("-m32", "-fuse-ld=bfd -Wl,-z,now"),
+        ("-m32", "-fuse-ld=lld"),
+    ] {
+        files.run(REAL_CLANG, &format!("-O2 -fPIC {compiler} -c got.c -o got.o")).in_silence();
+        files.run(REAL_CLANG, &format!("-shared -nostdlib {compiler} {linker} got.o -o got.so")).in_silence();
+        let audit = files.audit("got.so");
+        let (raw, plt) = (&audit["elsewhere"]["raw"], audit["elsewhere"]["plt"].as_u64().unwrap());
+        assert!(*raw == 0 && plt >= 2, "{compiler} {linker}: {audit}");
+    }
+}
+
 #[test]
 fn files_without_their_code_are_not_passed() {
     let files = dispatch();
@@ -328,6 +454,28 @@ fn files_without_their_code_are_not_passed() {
             files.run(RELPOLINE, &format!("{tool} {name}")).fails_with(2, &parts);
         }
     }
+}
+
+#[test]
+fn code_among_data_that_can_be_executed_is_found() {
+    let code = ".section .mine,\"a\",@progbits\n.byte 0xff, 0xe1\n.globl hid\n.type hid,@function\n\
+                hid: jmp *%rax\n.size hid,.-hid\n.byte 0xff, 0xe2\n.section .note.GNU-stack,\"\",@progbits\n";
+    let files = Files::new(&[
+        ("code.s", code),
+        ("a.c", "void hid(void); int main(int c, char **v) { if (c > 5) hid(); return 0; }\n"),
+    ]);
+    let raw = |strip: &str, layout: &str| {
+        let line = format!("-O2 a.c code.s -fuse-ld=lld {strip} {layout} -o a");
+        files.run(CLANG, &line).in_silence();
+        let audit = files.audit("a");
+        let branches = audit["branches"].as_array().unwrap();
+        branches.iter().filter(|branch| branch["section"] == ".mine").count()
+    };
+    for strip in ["", "-s"] {
+        assert_eq!(raw(strip, "-Wl,--no-rosegment"), 1, "{strip}");
+        assert_eq!(raw(strip, "-Wl,--rosegment"), 0, "{strip}");
+    }
+    assert_eq!(files.run(RELPOLINE, "audit a").status, 0);
 }
 
 #[test]

@@ -62,7 +62,7 @@ impl Built {
                 .map_err(|reason| format!("entry {index}: {reason}"))?;
             let place = place.ok_or(format!("entry {index}: its function is 0"))?;
             let code = &image.sections[place.section];
-            if !code.executable || size > code.size - place.offset {
+            if !(code.executable || code.beside_code) || size > code.size - place.offset {
                 return Err(format!(
                     "entry {index}: {size} bytes at {:#x} are not in a section of code",
                     image.address(place)
@@ -84,14 +84,22 @@ impl Built {
         self.functions
     }
 
+    /// Start and end of each listed function of a section, in order.
+    pub fn in_section(&self, section: usize) -> &[(u64, u64)] {
+        self.ranges.get(&section).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether `place` is in a listed function.
+    pub fn lists(&self, place: Place) -> bool {
+        let ranges = self.in_section(place.section);
+        let next = ranges.partition_point(|range| range.0 <= place.offset);
+        ranges[..next].last().is_some_and(|range| place.offset < range.1)
+    }
+
     /// Whether the code at `place` was compiled by relpoline.
     pub fn holds(&self, image: &Image, place: Place) -> bool {
-        let inside = self.ranges.get(&place.section).is_some_and(|ranges| {
-            let next = ranges.partition_point(|range| range.0 <= place.offset);
-            ranges[..next].last().is_some_and(|range| place.offset < range.1)
-        });
         self.everything
-            || inside
+            || self.lists(place)
             || image.functions.at(place).is_some_and(|function| self.holds_part(function.raw_name()))
     }
 

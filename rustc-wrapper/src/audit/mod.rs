@@ -90,11 +90,11 @@ pub fn examine(path: &Path, objects: &[Object], list: &AllowList) -> Result<Repo
         let image = Image::parse(object)?;
         let mut built = Built::read(&image)?;
         let sites = sites::read(&image)?;
-        let mut findings = scan::scan(&image);
         let is_kernel = kernel::is_kernel(&image) && !sites.is_empty();
         if is_kernel {
             built.set_everything(&image);
         }
+        let mut findings = scan::scan(&image, &built);
         allow::apply(list, &image, &built, is_kernel, &mut findings);
         report.add(&image, &built, &sites, findings);
     }

@@ -16,10 +16,13 @@ use std::{fmt::Write, path::Path};
 /// How many branches of code that was not built here are listed.
 const SHORT_LIST: usize = 10;
 
+/// What may hide a branch.
+const UNDECODED: &str = "undecoded instruction";
+
 /// Which branches make the audit fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Raw ones in code that was built here.
+    /// Raw ones, and instructions that may be some, in code that was built here.
     BuiltHere,
     /// Raw ones anywhere.
     All,
@@ -34,7 +37,15 @@ pub struct Counts {
     plt: usize,
     got: usize,
     exception: usize,
+    undecoded: usize,
     raw: usize,
+}
+
+impl Counts {
+    /// What must not be left: raw branches, and what may hide some.
+    fn bad(&self) -> usize {
+        self.raw + self.undecoded
+    }
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -102,6 +113,7 @@ impl Report {
                 Class::Plt => counts.plt += 1,
                 Class::Got => counts.got += 1,
                 Class::Exception => counts.exception += 1,
+                Class::Undecoded => counts.undecoded += 1,
                 Class::Raw => counts.raw += 1,
             }
             if finding.class != Class::Retpoline {
@@ -134,9 +146,9 @@ impl Report {
 
     /// Whether branches are left that should not be.
     pub fn fails(&self, scope: Scope) -> bool {
-        let raw = self.built_here.raw
-            + if scope == Scope::BuiltHere && self.built_functions > 0 { 0 } else { self.elsewhere.raw };
-        raw > 0 || (scope == Scope::Strict && self.indirect() > 0)
+        let anywhere = scope != Scope::BuiltHere || self.built_functions == 0;
+        let bad = self.built_here.bad() + if anywhere { self.elsewhere.bad() } else { 0 };
+        bad > 0 || (scope == Scope::Strict && self.indirect() > 0)
     }
 
     /// Branches through PLT and GOT.
@@ -164,6 +176,7 @@ impl Report {
             ("through PLT", here.plt, there.plt),
             ("through GOT", here.got, there.got),
             ("exception", here.exception, there.exception),
+            ("undecoded", here.undecoded, there.undecoded),
             ("raw", here.raw, there.raw),
         ] {
             writeln!(text, "  {name:<28} {here:>10} {there:>10}")?;
@@ -175,12 +188,14 @@ impl Report {
         if scope != Scope::BuiltHere || self.built_here.exception > 0 {
             self.list(text, "exceptions", limit, |branch| branch.class == Class::Exception)?;
         }
-        self.list(text, "raw, built here", usize::MAX, |branch| {
-            branch.class == Class::Raw && branch.built_here
-        })?;
-        self.list(text, "raw, built elsewhere", limit, |branch| {
-            branch.class == Class::Raw && !branch.built_here
-        })?;
+        for (class, name) in [(Class::Raw, "raw"), (Class::Undecoded, "undecoded")] {
+            self.list(text, &format!("{name}, built here"), usize::MAX, |branch| {
+                branch.class == class && branch.built_here
+            })?;
+            self.list(text, &format!("{name}, built elsewhere"), limit, |branch| {
+                branch.class == class && !branch.built_here
+            })?;
+        }
         if scope == Scope::Strict {
             self.list(text, "through PLT and GOT", limit, |branch| {
                 matches!(branch.class, Class::Plt | Class::Got)
@@ -190,22 +205,23 @@ impl Report {
     }
 
     fn verdict(&self, scope: Scope) -> String {
+        let (here, there) = (&self.built_here, &self.elsewhere);
         if scope == Scope::Strict && self.built_functions > 0 {
-            let left = self.indirect() + self.built_here.raw + self.elsewhere.raw;
-            return match left {
-                0 => "no unprotected indirect branch".into(),
-                _ => format!("{} left", count(left, "unprotected indirect branch")),
-            };
+            let branches = self.indirect() + here.raw + there.raw;
+            let undecoded = here.undecoded + there.undecoded;
+            let left = left(&[(branches, "unprotected indirect branch"), (undecoded, UNDECODED)]);
+            return left.unwrap_or("no unprotected indirect branch".into());
         }
-        let raw = self.built_here.raw;
-        let foreign = self.elsewhere.raw;
-        match (self.built_functions, raw, foreign) {
-            (0, _, 0) => "not built by relpoline; no raw indirect branch".into(),
-            (0, _, _) => format!("not built by relpoline; {} left", count(foreign, "raw indirect branch")),
-            (functions, 0, _) => {
+        let left =
+            |counts: &Counts| left(&[(counts.raw, "raw indirect branch"), (counts.undecoded, UNDECODED)]);
+        match (self.built_functions, left(here)) {
+            (0, _) => {
+                format!("not built by relpoline; {}", left(there).unwrap_or("no raw indirect branch".into()))
+            }
+            (functions, None) => {
                 format!("no raw indirect branch in the {} built here", count(functions, "function"))
             }
-            (_, raw, _) => format!("{} left in code built here", count(raw, "raw indirect branch")),
+            (_, Some(left)) => format!("{left} in code built here"),
         }
     }
 
@@ -240,6 +256,16 @@ impl Report {
         }
         Ok(())
     }
+}
+
+/// `1 raw indirect branch and 2 undecoded instructions left`. None: nothing is.
+fn left(things: &[(usize, &str)]) -> Option<String> {
+    let parts: Vec<String> = things
+        .iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|&(number, thing)| count(number, thing))
+        .collect();
+    (!parts.is_empty()).then(|| format!("{} left", parts.join(" and ")))
 }
 
 /// All reports, each with its verdict.

@@ -1,7 +1,7 @@
 //! Decodes all code, and classifies what branches indirectly.
 
-use super::thunks;
-use crate::elf::{Image, Place, Section};
+use super::{built::Built, thunks};
+use crate::elf::{Function, Image, Place, Section};
 use iced_x86::{
     Decoder, DecoderOptions, FlowControl, Formatter, GasFormatter, Instruction, OpKind, Register,
 };
@@ -22,18 +22,20 @@ pub enum Class {
     /// An unprotected branch that may stay, for a reason.
     #[serde(skip_deserializing)]
     Exception,
+    /// Bytes in a function that are no instruction which the decoder knows.
+    Undecoded,
     /// Everything else.
     Raw,
 }
 
 impl Class {
-    /// Whether it is an indirect branch that nothing protects, and nobody allowed.
+    /// Whether it is an indirect branch that nothing protects, and nobody allowed, or may hide one.
     pub fn is_unprotected(self) -> bool {
-        matches!(self, Self::Plt | Self::Got | Self::Raw)
+        matches!(self, Self::Plt | Self::Got | Self::Undecoded | Self::Raw)
     }
 }
 
-/// One indirect branch.
+/// One indirect branch, or what may hide one.
 #[derive(Clone, Debug)]
 pub struct Finding {
     /// Where it is.
@@ -47,97 +49,244 @@ pub struct Finding {
 }
 
 /// All indirect branches, in order.
-pub fn scan(image: &Image) -> Vec<Finding> {
-    let thunks = thunks::find(image);
-    let mut findings = Vec::new();
-    for (index, section) in image.sections.iter().enumerate().filter(|(_, section)| section.executable) {
-        let mut scanner = Scanner {
-            image,
-            thunks: &thunks,
-            section: index,
-            relocations: image.relocations(index),
-            findings: &mut findings,
-        };
-        let boundaries = boundaries(image, index, section);
-        for range in boundaries.windows(2) {
-            scanner.range(range[0], range[1]);
+pub fn scan(image: &Image, built: &Built) -> Vec<Finding> {
+    let mut scanner = Scanner {
+        image,
+        built,
+        thunks: thunks::find(image),
+        codes: (0..image.sections.len()).map(|section| Code::new(image, section)).collect(),
+        paths: Vec::new(),
+        is_code: true,
+        findings: Vec::new(),
+    };
+    for (index, section) in image.sections.iter().enumerate() {
+        if section.executable {
+            let boundaries = boundaries(image, built, index, section);
+            let nothing_known = boundaries.len() == 2;
+            for range in boundaries.windows(2) {
+                let start = Place { section: index, offset: range[0] as u64 };
+                scanner.is_code = nothing_known || built.lists(start) || image.functions.at(start).is_some();
+                scanner.decode(index, range[0], range[1], Way::Sweep);
+            }
+        } else if section.beside_code {
+            scanner.is_code = true;
+            // Mostly data: only what is said to be a function, or is branched to, is decoded.
+            for (start, end) in functions(image, built, index) {
+                let way = if start == end { Way::Path } else { Way::Sweep };
+                scanner.decode(index, start, if start == end { section.data.len() } else { end }, way);
+            }
         }
     }
+    scanner.is_code = true;
+    scanner.follow();
+    let mut findings = scanner.findings;
+    findings.sort_by_key(|finding| finding.place);
+    // Functions may overlap.
+    findings.dedup_by_key(|finding| finding.place);
     findings
 }
 
 /// Where decoding starts afresh: data between functions must not shift what follows it.
-fn boundaries(image: &Image, index: usize, section: &Section) -> Vec<usize> {
+fn boundaries(image: &Image, built: &Built, index: usize, section: &Section) -> Vec<usize> {
     let end = section.data.len();
     let mut boundaries = vec![0, end];
-    for function in image.functions.in_section(index) {
-        boundaries.push(function.start as usize);
-        boundaries.push(function.start.saturating_add(function.size) as usize);
-    }
+    boundaries.extend(functions(image, built, index).flat_map(|range| [range.0, range.1]));
     boundaries.retain(|offset| *offset <= end);
     boundaries.sort_unstable();
     boundaries.dedup();
     boundaries
 }
 
+/// Start and end of each function that the symbols name, and, where they are gone, of those that were built here.
+fn functions(image: &Image, built: &Built, section: usize) -> impl Iterator<Item = (usize, usize)> {
+    let named = image
+        .functions
+        .in_section(section)
+        .iter()
+        .map(|function| (function.start, function.start.saturating_add(function.size)));
+    named.chain(built.in_section(section).iter().copied()).map(|(start, end)| (start as usize, end as usize))
+}
+
+/// How to decode.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Everything, one after the other.
+    Sweep,
+    /// As the processor would, until it comes to what is decoded already.
+    Path,
+}
+
+/// What is known of a section's code.
+struct Code {
+    relocations: HashMap<u64, object::Relocation>,
+    /// Where instructions begin that were decoded.
+    decoded: Bits,
+    /// Where direct branches lead.
+    targets: Bits,
+}
+
+impl Code {
+    fn new(image: &Image, index: usize) -> Self {
+        let section = &image.sections[index];
+        if !section.executable && !section.beside_code {
+            return Self { relocations: HashMap::new(), decoded: Bits::new(0), targets: Bits::new(0) };
+        }
+        let size = section.data.len();
+        Self { relocations: image.relocations(index), decoded: Bits::new(size), targets: Bits::new(size) }
+    }
+}
+
+/// A bit for each byte of a section.
+struct Bits(Vec<u64>);
+
+impl Bits {
+    fn new(size: usize) -> Self {
+        Self(vec![0; size.div_ceil(64)])
+    }
+
+    /// Sets one. Whether it was not set before.
+    fn set(&mut self, offset: usize) -> bool {
+        let Some(word) = self.0.get_mut(offset / 64) else { return false };
+        let before = *word;
+        *word |= 1 << (offset % 64);
+        *word != before
+    }
+
+    /// Those that are set here and not in `other`.
+    fn without<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = usize> + 'a {
+        self.0.iter().zip(&other.0).enumerate().filter(|(_, (word, other))| **word & !**other != 0).flat_map(
+            |(index, (word, other))| {
+                let left = word & !other;
+                (0..64).filter(move |bit| left >> bit & 1 != 0).map(move |bit| index * 64 + bit)
+            },
+        )
+    }
+}
+
 struct Scanner<'a, 'data> {
     image: &'a Image<'data>,
-    thunks: &'a HashSet<Place>,
-    section: usize,
-    relocations: HashMap<u64, object::Relocation>,
-    findings: &'a mut Vec<Finding>,
+    built: &'a Built,
+    thunks: HashSet<Place>,
+    codes: Vec<Code>,
+    /// Where to decode along yet.
+    paths: Vec<Place>,
+    /// Whether what is decoded is in a function, or may be for all that is known.
+    is_code: bool,
+    findings: Vec<Finding>,
 }
 
 impl Scanner<'_, '_> {
-    fn range(&mut self, start: usize, end: usize) {
-        let section = &self.image.sections[self.section];
-        let data = &section.data[start..end];
-        let base = section.address.wrapping_add(start as u64);
+    /// Decodes where branches lead that no instruction begins at so far: over data, or into another instruction.
+    fn follow(&mut self) {
+        for (section, code) in self.codes.iter().enumerate() {
+            let targets = code.targets.without(&code.decoded);
+            self.paths.extend(targets.map(|offset| Place { section, offset: offset as u64 }));
+        }
+        while let Some(place) = self.paths.pop() {
+            let end = self.image.sections[place.section].data.len();
+            self.decode(place.section, place.offset as usize, end, Way::Path);
+        }
+    }
+
+    /// Decodes what begins between `start` and `end`. The last instruction may end behind it: a symbol can be anywhere.
+    fn decode(&mut self, section: usize, start: usize, end: usize, way: Way) {
+        let code = &self.image.sections[section];
+        let base = code.address.wrapping_add(start as u64);
+        let data = code.data.get(start..).unwrap_or_default();
         let mut decoder = Decoder::with_ip(self.image.bits, data, base, DecoderOptions::NONE);
         let mut instruction = Instruction::default();
-        while decoder.can_decode() {
-            let offset = (start + decoder.position()) as u64;
+        let mut undecoded = None;
+        while start + decoder.position() < end && decoder.can_decode() {
+            let offset = start + decoder.position();
+            if !self.codes[section].decoded.set(offset) && way == Way::Path {
+                return;
+            }
             decoder.decode_out(&mut instruction);
-            let class = match instruction.flow_control() {
-                FlowControl::IndirectBranch | FlowControl::IndirectCall => {
-                    Some(self.indirect(&decoder, &instruction, offset))
+            let place = Place { section, offset: offset as u64 };
+            if instruction.is_invalid() {
+                // One for all bytes in a row.
+                if undecoded.replace(start + decoder.position()) != Some(offset) {
+                    self.undecoded(place, &data[offset - start..decoder.position()]);
                 }
-                FlowControl::Call | FlowControl::UnconditionalBranch | FlowControl::ConditionalBranch => {
-                    self.is_thunk(&instruction, offset).then_some(Class::Retpoline)
-                }
-                _ => None,
-            };
-            if let Some(class) = class {
-                let place = Place { section: self.section, offset };
-                let instruction = match class {
-                    Class::Got | Class::Exception | Class::Raw => format(&instruction),
-                    Class::Plt | Class::Retpoline => String::new(),
-                };
-                self.findings.push(Finding { place, class, instruction, reason: None });
+            } else {
+                self.classify(&decoder, &instruction, place, way);
+            }
+            if way == Way::Path && ends(&instruction) {
+                return;
             }
         }
     }
 
-    fn indirect(&self, decoder: &Decoder, instruction: &Instruction, offset: u64) -> Class {
-        let section = &self.image.sections[self.section].name;
-        if section.starts_with(".plt") || section.starts_with(".iplt") {
+    fn classify(&mut self, decoder: &Decoder, instruction: &Instruction, place: Place, way: Way) {
+        let class = match instruction.flow_control() {
+            FlowControl::IndirectBranch | FlowControl::IndirectCall => {
+                self.indirect(decoder, instruction, place)
+            }
+            _ if is_direct(instruction) => {
+                let Some(target) = self.target(instruction, place) else { return };
+                if let Target::Place(target) = target
+                    // What looks like a branch in data between functions leads nowhere.
+                    && self.is_code
+                {
+                    self.reach(target, way);
+                }
+                let is_thunk = match target {
+                    Target::Place(target) => self.thunks.contains(&target),
+                    Target::Thunk => true,
+                };
+                if !is_thunk {
+                    return;
+                }
+                Class::Retpoline
+            }
+            _ => return,
+        };
+        let instruction = match class {
+            Class::Plt | Class::Retpoline => String::new(),
+            _ => format(instruction),
+        };
+        self.findings.push(Finding { place, class, instruction, reason: None });
+    }
+
+    /// Code that this decoder does not know could hide any branch. Between functions is data.
+    fn undecoded(&mut self, place: Place, bytes: &[u8]) {
+        let in_function = |function: &Function| place.offset - function.start < function.size;
+        if self.built.lists(place) || self.image.functions.at(place).is_some_and(in_function) {
+            let bytes: String = bytes.iter().map(|byte| format!(" {byte:02x}")).collect();
+            let instruction = format!("undecoded{bytes}");
+            self.findings.push(Finding { place, class: Class::Undecoded, instruction, reason: None });
+        }
+    }
+
+    fn reach(&mut self, target: Place, way: Way) {
+        let Some(code) = self.codes.get_mut(target.section) else { return };
+        if code.targets.set(target.offset as usize) && way == Way::Path {
+            self.paths.push(target);
+        }
+    }
+
+    fn indirect(&self, decoder: &Decoder, instruction: &Instruction, place: Place) -> Class {
+        let section = &self.image.sections[place.section].name;
+        let in_plt = section.starts_with(".plt") || section.starts_with(".iplt");
+        let through_memory = instruction.op0_kind() == OpKind::Memory;
+        if through_memory && in_plt && self.is_plt_of_i386(instruction) {
             return Class::Plt;
         }
-        if instruction.op0_kind() == OpKind::Memory && self.is_got(decoder, instruction, offset) {
-            return Class::Got;
+        if through_memory && self.is_got(decoder, instruction, place) {
+            return if in_plt { Class::Plt } else { Class::Got };
         }
         Class::Raw
     }
 
     /// Whether the operand is a word of the global offset table.
-    fn is_got(&self, decoder: &Decoder, instruction: &Instruction, offset: u64) -> bool {
+    fn is_got(&self, decoder: &Decoder, instruction: &Instruction, place: Place) -> bool {
         if self.image.relocatable {
             let constant = decoder.get_constant_offsets(instruction);
-            let field = offset + constant.displacement_offset() as u64;
+            let field = place.offset + constant.displacement_offset() as u64;
             return constant.has_displacement()
-                && self.relocations.get(&field).is_some_and(|relocation| {
+                && self.codes[place.section].relocations.get(&field).is_some_and(|relocation| {
                     self.image
-                        .target(relocation, self.bytes(field), 0)
+                        .target(relocation, self.bytes(place.section, field), 0)
                         .is_some_and(|target| target.through_got)
                 });
         }
@@ -149,37 +298,74 @@ impl Scanner<'_, '_> {
         } else {
             return false;
         };
-        let place = self.image.place(address);
-        place.is_some_and(|place| {
-            matches!(self.image.sections[place.section].name.as_str(), ".got" | ".got.plt")
-        })
+        self.is_in_got(address)
     }
 
-    fn is_thunk(&self, instruction: &Instruction, offset: u64) -> bool {
-        // A thunk's own branches are part of it.
-        if instruction.op0_kind() == OpKind::FarBranch16 || instruction.op0_kind() == OpKind::FarBranch32 {
-            return false;
+    /// `jmp *offset(%ebx)`: position-independent code for i386 calls its PLT with the GOT's address in ebx.
+    fn is_plt_of_i386(&self, instruction: &Instruction) -> bool {
+        self.image.bits == 32
+            && instruction.memory_base() == Register::EBX
+            && instruction.memory_index() == Register::None
+            && self.image.sections.iter().filter(|section| is_got(section)).any(|got| {
+                let address = got.address as u32;
+                self.is_in_got(u64::from(address.wrapping_add(instruction.memory_displacement32())))
+            })
+    }
+
+    fn is_in_got(&self, address: u64) -> bool {
+        self.image.place(address).is_some_and(|place| is_got(&self.image.sections[place.section]))
+    }
+
+    /// Where a direct branch leads. None: to another file.
+    fn target(&self, instruction: &Instruction, place: Place) -> Option<Target> {
+        let address = instruction.near_branch_target();
+        if !self.image.relocatable {
+            // Nearly all branches stay in their section; the look-up by address is for the few.
+            return self.image.place_in(address, place.section).map(Target::Place);
         }
-        let place = if self.image.relocatable {
-            let field = (offset + instruction.len() as u64).wrapping_sub(4);
-            match self.relocations.get(&field) {
-                Some(relocation) => match self.image.target(relocation, self.bytes(field), 4) {
-                    Some(target) if thunks::is_name(target.symbol.as_bytes()) => return true,
-                    Some(target) => target.place,
-                    None => None,
-                },
-                None => Some(Place { section: self.section, offset: instruction.near_branch_target() }),
-            }
-        } else {
-            // Nearly all branches go elsewhere; the look-up by address is for the few.
-            self.image.place_in(instruction.near_branch_target(), self.section)
+        let field = (place.offset + instruction.len() as u64).wrapping_sub(4);
+        let Some(relocation) = self.codes[place.section].relocations.get(&field) else {
+            return Some(Target::Place(Place { section: place.section, offset: address }));
         };
-        place.is_some_and(|place| self.thunks.contains(&place))
+        let target = self.image.target(relocation, self.bytes(place.section, field), 4)?;
+        match thunks::is_name(target.symbol.as_bytes()) {
+            true => Some(Target::Thunk),
+            false => target.place.map(Target::Place),
+        }
     }
 
-    fn bytes(&self, offset: u64) -> &[u8] {
-        self.image.sections[self.section].data.get(offset as usize..).unwrap_or_default()
+    fn bytes(&self, section: usize, offset: u64) -> &[u8] {
+        self.image.sections[section].data.get(offset as usize..).unwrap_or_default()
     }
+}
+
+/// Where a direct branch leads.
+#[derive(Clone, Copy)]
+enum Target {
+    Place(Place),
+    /// A thunk, by its name.
+    Thunk,
+}
+
+fn is_got(section: &Section) -> bool {
+    matches!(section.name.as_str(), ".got" | ".got.plt")
+}
+
+/// Whether it is a branch whose target is in the instruction.
+fn is_direct(instruction: &Instruction) -> bool {
+    matches!(instruction.op0_kind(), OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64)
+}
+
+/// Whether the processor does not go on behind it.
+fn ends(instruction: &Instruction) -> bool {
+    instruction.is_invalid()
+        || matches!(
+            instruction.flow_control(),
+            FlowControl::UnconditionalBranch
+                | FlowControl::IndirectBranch
+                | FlowControl::Return
+                | FlowControl::Exception
+        )
 }
 
 fn format(instruction: &Instruction) -> String {

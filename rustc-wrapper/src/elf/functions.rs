@@ -35,8 +35,13 @@ impl<'data> Functions<'data> {
         let mut functions: Vec<Vec<Function>> = vec![Vec::new(); sections.len()];
         for symbol in file.symbols().chain(file.dynamic_symbols()) {
             let Some(index) = symbol.section_index().map(|index| index.0) else { continue };
-            let Some(section) = sections.get(index).filter(|section| section.executable) else { continue };
+            let Some(section) = sections.get(index) else { continue };
             let Some(rank) = rank(&symbol) else { continue };
+            // Among data a label is no code.
+            let is_function = symbol.kind() == SymbolKind::Text;
+            if !(section.executable || section.beside_code && is_function) {
+                continue;
+            }
             let Ok(name) = symbol.name_bytes() else { continue };
             let start = symbol.address().wrapping_sub(section.address);
             if start < section.size && !name.is_empty() {

@@ -117,6 +117,8 @@ pub struct Section<'data> {
     pub data: &'data [u8],
     /// Whether it holds code.
     pub executable: bool,
+    /// Whether it is mapped together with code, and so can be executed, though its own flags say that it is data.
+    pub beside_code: bool,
     /// Whether it is loaded at an address of its own.
     pub allocated: bool,
 }
@@ -166,6 +168,12 @@ impl<'data> Image<'data> {
             sections[index] = read_section(&section)
                 .map_err(|(name, reason)| damaged(format!("section {name}: {reason}")))?;
         }
+        for segment in file.segments().filter(|segment| is_code(segment.flags())) {
+            let (start, size) = (segment.address(), segment.size());
+            for section in sections.iter_mut().filter(|section| section.allocated && !section.executable) {
+                section.beside_code |= section.address.wrapping_sub(start) < size;
+            }
+        }
         if !sections.iter().any(|section| section.size > 0) {
             return Err(damaged("it has no section headers".into()));
         }
@@ -211,8 +219,6 @@ impl<'data> Image<'data> {
     /// The address, in a linked file, of the code that begins at `offset` in the file, or of the page that it begins
     /// in.
     pub fn code_address(&self, offset: u64) -> Option<u64> {
-        let is_code =
-            |flags| matches!(flags, SegmentFlags::Elf { p_flags, .. } if p_flags.0 & elf::PF_X.0 != 0);
         self.file.segments().filter(|segment| is_code(segment.flags())).find_map(|segment| {
             let (start, size) = segment.file_range();
             let holds = start & !(PAGE - 1) <= offset && offset < start.checked_add(size)?;
@@ -336,6 +342,10 @@ impl<'image, 'data> References<'image, 'data> {
     }
 }
 
+fn is_code(flags: SegmentFlags) -> bool {
+    matches!(flags, SegmentFlags::Elf { p_flags, .. } if p_flags.0 & elf::PF_X.0 != 0)
+}
+
 /// Little-endian.
 pub fn read_i32(data: &[u8], offset: usize) -> Option<i32> {
     data.get(offset..)?.first_chunk().copied().map(i32::from_le_bytes)
@@ -354,6 +364,7 @@ fn read_section<'data>(section: &object::Section<'data, '_>) -> Result<Section<'
         size: section.size(),
         data,
         executable: sh_flags.0 & elf::SHF_EXECINSTR.0 != 0 && sh_flags.0 & elf::SHF_ALLOC.0 != 0,
+        beside_code: false,
         allocated: sh_flags.0 & elf::SHF_ALLOC.0 != 0 && !thread_local_zeroes,
     })
 }
