@@ -41,10 +41,15 @@ pub fn exec(command: &mut Command) -> Result<ExitCode> {
 
 /// Writes to standard output. A reader that has seen enough (`| head`) is no error.
 pub fn print(text: &str) -> Result<()> {
+    print_on(text).map(|_| ())
+}
+
+/// The same for those who print on and on. False: nobody reads any more.
+pub fn print_on(text: &str) -> Result<bool> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("cannot write to standard output"),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        other => other.map(|()| true).context("cannot write to standard output"),
     }
 }
 

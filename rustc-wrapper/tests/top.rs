@@ -231,3 +231,27 @@ fn says_what_it_cannot_look_at() {
         assert_eq!(files.run(RELPOLINE, wrong).status, 2, "{wrong}");
     }
 }
+
+#[test]
+fn ends_when_nobody_reads_any_more() {
+    let files = Files::new(&[("a.c", PROGRAM)]);
+    files.run(CLANG, "-O2 a.c -o a").in_silence();
+    let mut program = Program::start(common::command(files.path("a")));
+    program.work();
+    for json in [&["--json"][..], &[]] {
+        let mut top = common::command(RELPOLINE);
+        top.args(["top", "--delay", "0.01", &program.child.id().to_string()]).args(json);
+        let mut top = top.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(top.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let status = (0..1000).find_map(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            top.try_wait().unwrap()
+        });
+        if status.is_none() {
+            top.kill().unwrap();
+        }
+        assert!(status.expect("it ends").success(), "{line}");
+    }
+    program.end();
+}

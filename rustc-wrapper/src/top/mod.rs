@@ -82,13 +82,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             let taken = Instant::now();
             let since = before.as_ref().map(|(samples, at)| (samples, taken.duration_since(*at)));
             let snapshot = Snapshot::new(&process, &loaded, &samples, since, &notes);
-            if arguments.json {
-                program::print(&format!("{}\n", serde_json::to_string(&snapshot)?))?;
-            } else {
-                program::print(&page::page(&snapshot, arguments.lines))?;
-            }
+            let text = match arguments.json {
+                true => format!("{}\n", serde_json::to_string(&snapshot)?),
+                false => page::page(&snapshot, arguments.lines),
+            };
             looks -= 1;
-            if looks == 0 {
+            if !program::print_on(&text)? || looks == 0 {
                 return Ok(ExitCode::SUCCESS);
             }
             before = Some((samples, taken));
