@@ -2,7 +2,7 @@
 
 use crate::{
     elf::{self, ElfError, Image, Place, References, demangle},
-    program,
+    program::{self, printable},
 };
 use anyhow::Result;
 use relpoline_layout::{COMPARE_OPCODE, Cell, Entry, Form, LEA_OPCODE, SECTION, VERSION, owner_of};
@@ -97,14 +97,14 @@ fn text(tables: &[FileSites]) -> Result<String> {
     for table in tables {
         let sites = &table.sites;
         if sites.is_empty() {
-            writeln!(text, "{}: no relpoline sites", table.file)?;
+            writeln!(text, "{}: no relpoline sites", printable(&table.file))?;
             continue;
         }
         let stubs = sites.iter().filter(|site| site.form == "stub").count();
         writeln!(
             text,
             "{}: {} ({} inline, {stubs} stub)",
-            table.file,
+            printable(&table.file),
             program::count(sites.len(), "site"),
             sites.len() - stubs
         )?;
@@ -114,12 +114,13 @@ fn text(tables: &[FileSites]) -> Result<String> {
                 true => format!("{}+{:#x}", site.section, site.address),
                 false => format!("{:#x}", site.address),
             };
-            write!(text, "  {address:<18} {:<6}  {function}", site.form)?;
-            match (&site.file, site.line) {
-                (Some(file), Some(line)) => writeln!(text, "  {file}:{line}")?,
-                (Some(file), None) => writeln!(text, "  {file}")?,
-                _ => writeln!(text)?,
-            }
+            let source = match (&site.file, site.line) {
+                (Some(file), Some(line)) => format!("  {file}:{line}"),
+                (Some(file), None) => format!("  {file}"),
+                _ => String::new(),
+            };
+            let line = format!("  {address:<18} {:<6}  {function}{source}", site.form);
+            writeln!(text, "{}", printable(&line))?;
         }
     }
     Ok(text)

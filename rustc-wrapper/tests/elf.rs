@@ -487,3 +487,13 @@ fn names_do_not_reach_the_terminal_as_they_are() {
     assert!(outcome.stdout.contains("evil\u{fffd}[31m"), "{outcome:?}");
     assert!(texts.iter().all(|text| !text.contains('\u{1b}') && text.contains("\u{fffd}[2J")), "{outcome:?}");
 }
+
+#[test]
+fn names_of_sites_do_not_reach_the_terminal_as_they_are() {
+    let source = "int f(int (*g)(int)) __asm__(\"f\\033[31m\");\nint f(int (*g)(int)) { return g(1) + 1; }\n";
+    let files = Files::new(&[("a.c", source)]);
+    files.run(CLANG, "-O2 -c a.c -o a.o").in_silence();
+    let text = files.run(RELPOLINE, "sites a.o").in_silence().stdout;
+    assert!(text.contains("f\u{fffd}[31m") && !text.contains('\x1b'), "{text:?}");
+    assert_eq!(files.sites("a.o")[0].1, "f\x1b[31m");
+}
