@@ -497,3 +497,15 @@ fn names_of_sites_do_not_reach_the_terminal_as_they_are() {
     assert!(text.contains("f\u{fffd}[31m") && !text.contains('\x1b'), "{text:?}");
     assert_eq!(files.sites("a.o")[0].1, "f\x1b[31m");
 }
+
+#[test]
+fn what_may_have_no_end_is_refused() {
+    let files = Files::new(&[]);
+    let made = std::process::Command::new("mkfifo").arg(files.path("pipe")).status().unwrap();
+    assert!(made.success());
+    for name in ["/dev/zero", "pipe"] {
+        files
+            .run(RELPOLINE, &format!("sites {name}"))
+            .fails_with(2, &["cannot read", "it is no regular file"]);
+    }
+}

@@ -49,7 +49,13 @@ fn what_is_no_statistics_is_refused() {
     ] {
         files.run(RELPOLINE, &format!("report {name}")).fails_with(2, &parts);
     }
+    files
+        .run(RELPOLINE, "report /dev/zero")
+        .fails_with(2, &["cannot read /dev/zero", "neither a regular file nor"]);
     files.write("empty", EMPTY);
+    let mut pipe = common::command("sh");
+    pipe.args(["-c", "cat empty | $0 report /dev/stdin", RELPOLINE]);
+    assert!(pipe.current_dir(files.path(".")).output().unwrap().stdout.starts_with(b"<!DOCTYPE html>"));
     files.run(RELPOLINE, "report empty").in_silence();
 }
 

@@ -2,7 +2,12 @@
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
-use std::{fs, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::unix::fs::FileTypeExt,
+    path::Path,
+};
 
 /// What is read here.
 const VERSION: u64 = 1;
@@ -59,6 +64,21 @@ pub struct Target {
     pub patched: bool,
 }
 
+/// Pipes may be read, too (`<(zcat FILE)`), but not without an end.
+fn read(path: &Path) -> io::Result<String> {
+    const MOST: u64 = 1 << 30;
+    let file = File::open(path)?;
+    let kind = file.metadata()?.file_type();
+    if !kind.is_file() && !kind.is_fifo() {
+        return Err(io::Error::other("it is neither a regular file nor a pipe"));
+    }
+    let mut text = String::new();
+    if file.take(MOST).read_to_string(&mut text)? as u64 == MOST {
+        return Err(io::Error::other("it is too large, expected less than 1 GiB"));
+    }
+    Ok(text)
+}
+
 impl Stats {
     /// Reads a file.
     pub fn read(path: &Path) -> Result<Self> {
@@ -67,7 +87,7 @@ impl Stats {
             version: u64,
         }
         let name = path.display();
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
+        let text = read(path).with_context(|| format!("cannot read {name}"))?;
         let is_none = || {
             format!(
                 "{name} holds no statistics; run a program with RELPOLINE_OPTIONS=stats={name} to have them written"
