@@ -459,3 +459,14 @@ fn the_status_is_clangs() {
     assert_eq!(outcome.status, files.run(REAL_CLANG, "-c bad.c").status);
     assert!(home().join("librelpoline_pass.so").exists());
 }
+
+#[test]
+fn the_assembler_proper_is_clangs() {
+    let files = Files::new(&[("a.s", ".globl x\nx: ret\n")]);
+    let line = "-cc1as -triple x86_64-linux-gnu -filetype obj a.s -o a.o";
+    files.run(CLANG, line).in_silence();
+    let ours = fs::read(files.path("a.o")).unwrap();
+    files.run(clangxx(), line).in_silence();
+    files.run(REAL_CLANG, line).in_silence();
+    assert_eq!(ours, fs::read(files.path("a.o")).unwrap());
+}

@@ -48,6 +48,8 @@ pub struct CommandLine {
     pub linker: Option<OsString>,
     /// The compiler proper is called directly (`-cc1`).
     pub frontend: bool,
+    /// So is another of the programs in clang (`-cc1as`), which has options of its own.
+    pub inner: bool,
     /// Code of the Linux kernel (`-D__KERNEL__`).
     pub kernel: bool,
     /// Retpolines are wanted, and somebody else provides the thunks.
@@ -96,6 +98,7 @@ impl CommandLine {
             && first.starts_with(b"-cc1")
         {
             found.frontend = first == b"-cc1";
+            found.inner = !found.frontend;
             found.phase = if found.frontend { Phase::Compile } else { Phase::Inform };
             found.inputs = true;
             found.sources = true;
@@ -375,6 +378,7 @@ mod tests {
     #[test]
     fn compiler_proper() {
         assert!(scan("-cc1 -emit-obj a.c").frontend && scan("-cc1 a.c").generates());
+        assert!(scan("-cc1as a.s").inner && !scan("-cc1 a.c").inner && !scan("-c -cc1as").inner);
         assert_eq!(scan("-cc1as a.s").phase, Phase::Inform);
         assert!(!scan("-c -cc1").frontend);
     }

@@ -69,6 +69,10 @@ fn wrap(
         program::warn(name, &warning);
     }
     if line.frontend {
+    if line.inner {
+        command.args(arguments.given);
+        return Ok(());
+    }
         // `-cc1` must come first, and it may come out of a file.
         command.args(plan.front).args(&arguments.expanded[1..]);
         return Ok(());
