@@ -27,11 +27,22 @@ fn what_is_missing_is_named_with_the_command_that_mends_it() {
     assert_eq!(outcome.status, 1);
     for part in [
         "librelpoline_pass.so not found in /nowhere",
-        "-> cargo build --release -p relpoline-pass",
+        "-> unset RELPOLINE_HOME, or set it to the directory that holds librelpoline_pass.so",
         "librelpoline_rt.a not found in /nowhere",
         "is of LLVM 19, expected LLVM 22",
-        "-> apt-get install clang-22",
+        "-> unset RELPOLINE_CLANG, or set it to a clang of LLVM 22 (apt-get install clang-22)",
         "no-rustc not found in PATH",
+        "-> unset RELPOLINE_RUSTC, or set it to a rustc of LLVM 22 (rustup",
+    ] {
+        assert!(outcome.stdout.contains(part), "'{part}' is not in {}", outcome.stdout);
+    }
+    let mut info = command(RELPOLINE);
+    info.env("RELPOLINE_PASS", "/nowhere").env("RELPOLINE_CLANG", "/bin/true");
+    let outcome = files.run_with(info, "info");
+    for part in [
+        "-> unset RELPOLINE_PASS, or set it to the path of librelpoline_pass.so",
+        "/bin/true --version failed",
+        "-> unset RELPOLINE_CLANG",
     ] {
         assert!(outcome.stdout.contains(part), "'{part}' is not in {}", outcome.stdout);
     }

@@ -81,7 +81,7 @@ impl Info {
         let mut checks = vec![part(Part::Plugin, options), part(Part::Runtime, options)];
         let plugin = plugin.ok();
         let clang = find_clang(options, false);
-        checks.push(clang_check(clang.as_ref(), plugin.as_deref()));
+        checks.push(clang_check(clang.as_ref(), options, plugin.as_deref()));
         if let Ok(clang) = &clang {
             checks.push(lld(clang));
         }
@@ -133,12 +133,39 @@ fn part(part: Part, options: &Options) -> Check {
             Ok(identity) => Check::ok(name, Some(path), identity.to_string()),
             Err(error) => Check::not(name, State::Missing, format!("{error:#}"), part.build_command()),
         },
-        Err(error) => Check::not(name, State::Missing, error.to_string(), part.build_command()),
+        Err(error) => {
+            let given = match part {
+                Part::Plugin => options.pass.as_ref().map(|_| "RELPOLINE_PASS"),
+                Part::Runtime => options.runtime.as_ref().map(|_| "RELPOLINE_RUNTIME"),
+                Part::Kernel => None,
+            };
+            let home = options.home.as_ref().map(|_| "RELPOLINE_HOME");
+            let mend = match (given, home) {
+                (Some(variable), _) => correct(variable, &format!("the path of {}", part.file_name())),
+                (None, Some(home)) => {
+                    correct(home, &format!("the directory that holds {}", part.file_name()))
+                }
+                (None, None) => part.build_command().into(),
+            };
+            Check::not(name, State::Missing, error.to_string(), mend)
+        }
     }
 }
 
-fn clang_check(clang: Result<&Clang, &crate::toolchain::ToolchainError>, plugin: Option<&Path>) -> Check {
-    let install = format!("apt-get install clang-{LLVM_MAJOR}");
+/// What mends a variable: what is installed in other places does not.
+fn correct(variable: &str, expected: &str) -> String {
+    format!("unset {variable}, or set it to {expected}")
+}
+
+fn clang_check(
+    clang: Result<&Clang, &crate::toolchain::ToolchainError>,
+    options: &Options,
+    plugin: Option<&Path>,
+) -> Check {
+    let mut install = format!("apt-get install clang-{LLVM_MAJOR}");
+    if options.clang.is_some() {
+        install = correct("RELPOLINE_CLANG", &format!("a clang of LLVM {LLVM_MAJOR} ({install})"));
+    }
     let clang = match clang {
         Ok(clang) => clang,
         Err(error) => return Check::not("clang", State::Missing, error.to_string(), install),
@@ -154,7 +181,10 @@ fn clang_check(clang: Result<&Clang, &crate::toolchain::ToolchainError>, plugin:
 }
 
 fn rustc(options: &Options, plugin: Option<&Path>) -> Check {
-    let install = "rustup toolchain install stable, or: apt-get install rustc-web";
+    let mut install = "rustup toolchain install stable, or: apt-get install rustc-web".to_owned();
+    if options.rustc.is_some() {
+        install = correct("RELPOLINE_RUSTC", &format!("a rustc of LLVM {LLVM_MAJOR} ({install})"));
+    }
     let rustc = match find_rustc(options) {
         Ok(rustc) => rustc,
         Err(error) => return Check::not("rustc", State::Missing, error.to_string(), install),
@@ -165,13 +195,7 @@ fn rustc(options: &Options, plugin: Option<&Path>) -> Check {
             Err(error) => return Check::not("rustc", State::Missing, error.to_string(), install),
         };
     let text = format!("rustc {}, LLVM {}", version.release, version.llvm);
-    loads(
-        "rustc",
-        &rustc,
-        text,
-        plugin.map(|plugin| probe::rustc_loads(&rustc, &version, plugin)),
-        install.into(),
-    )
+    loads("rustc", &rustc, text, plugin.map(|plugin| probe::rustc_loads(&rustc, &version, plugin)), install)
 }
 
 /// That a compiler has the right version is one thing, that it takes the plugin another.
