@@ -19,7 +19,7 @@ pub enum Tool {
     C,
     /// For CXXFLAGS, with clang++-22.
     Cxx,
-    /// For LDFLAGS or LDLIBS, behind the object files.
+    /// For LDFLAGS or LDLIBS.
     Ld,
 }
 
@@ -28,7 +28,7 @@ pub enum Tool {
 pub struct Arguments {
     /// What the flags are for
     tool: Tool,
-    /// With -flto: for `ld`, what makes lld load the plugin
+    /// With -flto: for `ld`, what makes lld load the plugin (with -flto=thin and -O0, also link with -Wl,--lto-O1)
     #[arg(long)]
     lto: bool,
     /// Print a JSON array
@@ -82,6 +82,8 @@ fn flags(tool: Tool, lto: bool, options: &Options) -> Result<Vec<OsString>> {
         }
     }
     Ok(flags)
+            // Linkers take from an archive what was asked for before it, and the objects may come later.
+            flags.push("-Wl,--undefined=__relpoline_slow".into());
 }
 
 /// What the compiler wrappers print when they are asked about themselves.

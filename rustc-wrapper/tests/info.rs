@@ -73,6 +73,36 @@ fn flags_build_programs_without_the_wrapper() {
     assert!(files.sites("a").len() == 1 && files.has_runtime("a"));
 }
 
+/// As LDFLAGS they stand in front of the objects, as LDLIBS behind them.
+#[test]
+fn flags_for_the_linker_work_at_any_place() {
+    let files = Files::new(&[("a.c", DISPATCH), ("plain.c", "int main(void) { return 0; }")]);
+    let flags = |line: &str| files.run(RELPOLINE, &format!("flags {line}")).in_silence().stdout;
+    let (compile, link) = (flags("c"), flags("ld"));
+    files.run(REAL_CLANG, &format!("-O2 -c {compile} a.c")).in_silence();
+    files.run(REAL_CLANG, &format!("-O2 -fPIC -DLIBRARY -c {compile} a.c -o b.o")).in_silence();
+    files.run(REAL_CLANG, "-c plain.c").in_silence();
+    for options in
+        ["", "-fuse-ld=lld", "-static", "-static-pie", "-no-pie", "-fuse-ld=lld -static -Wl,--gc-sections"]
+    {
+        for line in [format!("{link} a.o"), format!("a.o {link}"), format!("{link} a.o {link}")] {
+            files.run(REAL_CLANG, &format!("{options} {line} -o a")).in_silence();
+            files.run_built("a").prints(DISPATCH_OUTPUT);
+            assert!(files.sites("a").len() == 1 && files.has_runtime("a"), "{options} {line}");
+        }
+        // A program without sites.
+        files.run(REAL_CLANG, &format!("{options} {link} plain.o -o plain")).in_silence();
+        files.run_built("plain").succeeds();
+        let mut stats = command(files.path("plain"));
+        stats.env("RELPOLINE_OPTIONS", "stats=stats.json");
+        files.run_with(stats, "").in_silence();
+    }
+    for linker in ["", "-fuse-ld=lld"] {
+        files.run(REAL_CLANG, &format!("{linker} -shared {link} b.o -o liba.so")).in_silence();
+        assert!(files.sites("liba.so").len() == 1 && files.has_runtime("liba.so"));
+    }
+}
+
 #[test]
 fn flags_change_with_the_plugin() {
     let files = Files::new(&[]);
@@ -103,7 +133,7 @@ fn flags_refuse_what_a_variable_cannot_hold() {
     };
     with("flags c").fails_with(2, &["cannot be passed in a variable of flags", "without blanks"]);
     assert!(
-        with("flags ld --json").in_silence().json()[0].as_str().unwrap().ends_with("a b/librelpoline_rt.a")
+        with("flags ld --json").in_silence().json()[1].as_str().unwrap().ends_with("a b/librelpoline_rt.a")
     );
 }
 
