@@ -470,3 +470,27 @@ fn the_assembler_proper_is_clangs() {
     files.run(REAL_CLANG, line).in_silence();
     assert_eq!(ours, fs::read(files.path("a.o")).unwrap());
 }
+
+/// A program may be built without relpolines, or only in part with them, and still include relpoline.h.
+#[test]
+fn the_header_can_be_compiled_out() {
+    let header = concat!(env!("CARGO_MANIFEST_DIR"), "/../runtime/include/relpoline.h");
+    let program = r#"
+#include "HEADER"
+#include <stdio.h>
+RELPOLINE_NEVER static int never(int (*f)(int)) { return f(1) + 1; }
+static int one(int x) { return x + 1; }
+int dispatch(int x);
+int main(void) {
+    int (*volatile f)(int) = one;
+    int (*mode)(int) = relpoline_set_mode;
+    printf("%d %d\n", never(f), dispatch(1));
+    printf("%d ", mode(RELPOLINE_FREEZE));
+    printf("%d ", relpoline_set_mode(RELPOLINE_ON));
+    printf("%d ", relpoline_set_site(0, 1));
+    printf("%d ", relpoline_set_function("dispatch", 0));
+    printf("%d ", relpoline_set_object("nothing", 1));
+    printf("%d ", relpoline_relearn());
+    printf("%d\n", relpoline_write_stats("stats.json"));
+    return 0;
+}

@@ -1,7 +1,7 @@
 // The calls of a RELPOLINE_NEVER function stay retpolines where LLVM would have it inlined, too.
 
-// RUN: %clang -I%include -O2 -S %s -o - | %FileCheck %s
-// RUN: %clang -I%include -O2 -flto -c %s -o %t.o
+// RUN: %clang -D__RELPOLINE__ -I%include -O2 -S %s -o - | %FileCheck %s
+// RUN: %clang -D__RELPOLINE__ -I%include -O2 -flto -c %s -o %t.o
 // RUN: %clang-plain -O2 -flto -fuse-ld=lld --ld-path=%ld.lld -Wl,--load-pass-plugin=%plugin -Wl,--lto-emit-asm -shared %t.o -o %t.s
 // RUN: cat %t.s* | %FileCheck %s
 

@@ -1,8 +1,8 @@
 // RELPOLINE_NEVER keeps the calls of a function retpolines, and of no other one.
 
-// RUN: %clang -I%include -O2 -S %s -o - -Rpass-missed=relpoline 2>%t.remarks | %FileCheck %s
+// RUN: %clang -D__RELPOLINE__ -I%include -O2 -S %s -o - -Rpass-missed=relpoline 2>%t.remarks | %FileCheck %s
 // RUN: %FileCheck %s --check-prefix=REMARK --implicit-check-not=remark: --input-file=%t.remarks
-// RUN: %clang -I%include -O0 -S %s -o - | %FileCheck %s
+// RUN: %clang -D__RELPOLINE__ -I%include -O0 -S %s -o - | %FileCheck %s
 
 #include "relpoline.h"
 
