@@ -8,7 +8,11 @@ use crate::{
     program, rustc,
 };
 use anyhow::{Result, bail};
-use std::{ffi::OsString, fmt::Write, path::Path};
+use std::{
+    ffi::OsString,
+    fmt::Write,
+    path::{Path, PathBuf},
+};
 
 /// Which tool the flags are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -78,27 +82,44 @@ fn flags(tool: Tool, lto: bool, options: &Options) -> Result<Vec<OsString>> {
                 let plugin = locate::find(Part::Plugin, options)?;
                 flags.extend(lto_linker_flags(&plugin).iter().map(|flag| joined("-Wl,", Path::new(flag))));
             }
+            // Linkers take from an archive what was asked for before it, and the objects may come later.
+            flags.push("-Wl,--undefined=__relpoline_slow".into());
             flags.push(locate::find(Part::Runtime, options)?.into());
         }
     }
     Ok(flags)
-            // Linkers take from an archive what was asked for before it, and the objects may come later.
-            flags.push("-Wl,--undefined=__relpoline_slow".into());
 }
 
-/// What the compiler wrappers print when they are asked about themselves.
-pub fn answer(question: Question, options: &Options) -> Result<()> {
+/// What the compiler wrappers print when they are asked about themselves. `compiler` tells the compiler that they run
+/// from others.
+pub fn answer(
+    question: Question,
+    options: &Options,
+    compiler: impl FnOnce() -> Option<String>,
+) -> Result<()> {
     match question {
         Question::Help => program::print(&options::help()),
-        Question::Version => version(options),
+        Question::Version => version(options, compiler()),
         Question::Plugin => program::print(&format!("{}\n", locate::find(Part::Plugin, options)?.display())),
     }
 }
 
-/// Version, and what tells this build of plugin and runtime from others.
-fn version(options: &Options) -> Result<()> {
-    let parts = [locate::find(Part::Plugin, options)?, locate::find(Part::Runtime, options)?];
-    let mut text = String::new();
-    writeln!(text, "relpoline {VERSION} {}", Identity::of(&[&parts[0], &parts[1]])?)?;
-    program::print(&text)
+/// Version, and what tells code that is compiled now from what was compiled otherwise: caches of objects ask. On one
+/// line, of which the kernel makes a macro.
+fn version(options: &Options, compiler: Option<String>) -> Result<()> {
+    let mut text = format!("relpoline {VERSION}");
+    if options.disable {
+        text += " disabled";
+    } else {
+        let parts = [locate::find(Part::Plugin, options)?, locate::find(Part::Runtime, options)?];
+        let files: Vec<&Path> = parts.iter().chain(&options.ignorelist).map(PathBuf::as_path).collect();
+        write!(text, " {}", Identity::of(&files)?)?;
+        if let Some(form) = options.form {
+            write!(text, " form={}", form.name())?;
+        }
+    }
+    if let Some(compiler) = compiler {
+        write!(text, " ({compiler})")?;
+    }
+    program::print(&(text + "\n"))
 }

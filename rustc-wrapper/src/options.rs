@@ -100,7 +100,7 @@ pub const TABLE: &[Spec] = &[
         name: "version",
         variable: None,
         value: "",
-        help: "print version and identity of relpoline, and nothing else",
+        help: "print what changes with relpoline, its options and the compiler, for caches, and nothing else",
         set: |options, _| {
             options.ask = Some(Question::Version);
             true

@@ -30,7 +30,8 @@ pub fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> Result<Exit
         }
     }
     if let Some(question) = options.ask {
-        return flags::answer(question, &options).map(|()| ExitCode::SUCCESS);
+        let compiler = || name_of(&find_rustc(&options).ok()?);
+        return flags::answer(question, &options, compiler).map(|()| ExitCode::SUCCESS);
     }
     let rustc = match given.first() {
         Some(first) if is_compiler(first) => PathBuf::from(given.remove(0)),
@@ -53,6 +54,12 @@ pub fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> Result<Exit
         }
     }
     program::exec(&mut command)
+}
+
+/// What tells a rustc from others.
+pub fn name_of(rustc: &Path) -> Option<String> {
+    let version = Rustc::describe(rustc, None).ok()?;
+    Some(format!("rustc {}, LLVM {}", version.release, version.llvm))
 }
 
 /// Whether a first argument is the path of a compiler. It may also be clippy's driver or another wrapper,

@@ -154,29 +154,157 @@ fn home_of(files: &Files) {
 }
 
 #[test]
-fn ccache_takes_objects_again_until_the_plugin_changes() {
+fn ccache_takes_objects_again_until_something_changes_what_is_compiled() {
     let files = dispatch();
     home_of(&files);
     let plugin = files.path("home/librelpoline_pass.so");
-    let ccache = |line: &str| {
+    let ccache = |line: &str, variables: &[(&str, &str)]| {
         let mut ccache = command("ccache");
-        ccache.env("CCACHE_DIR", files.path("cache")).env("CCACHE_EXTRAFILES", &plugin);
-        ccache.env("RELPOLINE_HOME", files.path("home"));
+        ccache.env("CCACHE_DIR", files.path("cache"));
+        ccache.env("CCACHE_COMPILERCHECK", "%compiler% --relpoline-version");
+        ccache.env("RELPOLINE_HOME", files.path("home")).envs(variables.iter().copied());
         files.run_with(ccache, line).in_silence().stdout
     };
-    let compile = || {
-        ccache(&format!("{CLANG} -O2 -c a.c -o a.o"));
-        let stats = ccache("--print-stats");
+    let compile_with = |variables: &[(&str, &str)]| {
+        ccache(&format!("{CLANG} -O2 -c a.c -o a.o"), variables);
+        let stats = ccache("--print-stats", &[]);
         let number = |name: &str| -> u32 {
             let line = stats.lines().find(|line| line.starts_with(name)).unwrap();
             line.rsplit('\t').next().unwrap().parse().unwrap()
         };
         [number("cache_miss"), number("direct_cache_hit")]
     };
-    assert_eq!([compile(), compile()], [[1, 0], [1, 1]]);
-    assert_eq!(files.sites("a.o").len(), 1);
-    fs::write(&plugin, [fs::read(&plugin).unwrap(), vec![0]].concat()).unwrap();
+    let compile = || compile_with(&[]);
+    let site = |form: &str| vec![(form.to_owned(), "dispatch".to_owned())];
+    let disabled = [("RELPOLINE_DISABLE", "1")];
+    assert_eq!([compile_with(&disabled), compile_with(&disabled)], [[1, 0], [1, 1]]);
+    assert_eq!(files.sites("a.o"), []);
     assert_eq!([compile(), compile()], [[2, 1], [2, 2]]);
+    assert_eq!(files.sites("a.o"), site("inline"));
+    assert_eq!(compile_with(&[("RELPOLINE_FORM", "stub")]), [3, 2]);
+    assert_eq!(files.sites("a.o"), site("stub"));
+    let listed = [("RELPOLINE_IGNORELIST", "list")];
+    files.write("list", "fun:nobody");
+    assert_eq!(compile_with(&listed), [4, 2]);
+    files.write("list", "fun:dispatch");
+    assert_eq!(compile_with(&listed), [5, 2]);
+    assert_eq!(files.sites("a.o"), []);
+    fs::write(&plugin, [fs::read(&plugin).unwrap(), vec![0]].concat()).unwrap();
+    assert_eq!([compile(), compile()], [[6, 2], [6, 3]]);
+    // Another clang.
+    let other = files.script("clang-other", &format!("# clang version 22\nexec {REAL_CLANG} \"$@\""));
+    assert_eq!(compile_with(&[("RELPOLINE_CLANG", other.to_str().unwrap())]), [7, 3]);
+    assert_eq!(compile(), [7, 4]);
+}
+
+/// The kernel makes a macro of it.
+#[test]
+fn the_version_is_one_line_and_needs_no_plugin_where_none_is_used() {
+    let files = dispatch();
+    let mut disabled = command(CLANG);
+    disabled.env("RELPOLINE_DISABLE", "1").env("RELPOLINE_HOME", "/nowhere");
+    let disabled = files.run_with(disabled, "--relpoline-version").in_silence().stdout;
+    let version = files.run(CLANG, "--relpoline-version").in_silence().stdout;
+    for text in [&version, &disabled] {
+        assert!(text.starts_with("relpoline 0.") && text.lines().count() == 1, "{text}");
+    }
+    assert_ne!(version, disabled);
+    assert_ne!(version, files.run(clangxx(), "--relpoline-version --relpoline-form=stub").stdout);
+}
+
+/// A program may be built without relpolines, or only in part with them, and still include relpoline.h.
+#[test]
+fn the_header_can_be_compiled_out() {
+    let header = concat!(env!("CARGO_MANIFEST_DIR"), "/../runtime/include/relpoline.h");
+    let program = r#"
+#include "HEADER"
+#include <stdio.h>
+RELPOLINE_NEVER static int never(int (*f)(int)) { return f(1) + 1; }
+static int one(int x) { return x + 1; }
+int dispatch(int x);
+int main(void) {
+    int (*volatile f)(int) = one;
+    int (*mode)(int) = relpoline_set_mode;
+    printf("%d %d\n", never(f), dispatch(1));
+    printf("%d ", mode(RELPOLINE_FREEZE));
+    printf("%d ", relpoline_set_mode(RELPOLINE_ON));
+    printf("%d ", relpoline_set_site(0, 1));
+    printf("%d ", relpoline_set_function("dispatch", 0));
+    printf("%d ", relpoline_set_object("nothing", 1));
+    printf("%d ", relpoline_relearn());
+    printf("%d\n", relpoline_write_stats("stats.json"));
+    return 0;
+}
+"#;
+    let library = r#"
+#include "HEADER"
+static int one(int x) { return x + 1; }
+int (*volatile table[1])(int) = {one};
+RELPOLINE_NEVER static int never(int x) { return table[0](x); }
+int dispatch(int x) { return table[0](x) + never(x); }
+"#;
+    let text = |text: &str| text.replace("HEADER", header);
+    let cxx = |name: &str| text(name).replace("int dispatch", "extern \"C\" int dispatch");
+    let files = Files::new(&[
+        ("main.c", &text(program)),
+        ("main.cpp", &cxx(program)),
+        ("lib.c", &text(library)),
+        ("lib.cpp", &cxx(library)),
+        ("unused.c", &text("#include \"HEADER\"\nint unused;")),
+        ("unused.cpp", &text("#include \"HEADER\"\nint unused;")),
+    ]);
+    let plain_clang = || {
+        let mut clang = command(CLANG);
+        clang.env("RELPOLINE_DISABLE", "1");
+        clang
+    };
+    let strict = "-Wall -Wextra -Wpedantic -Werror -O1";
+    let without = "3 4\n-1 -1 -1 -1 -1 -1 95\n";
+    for (language, standards) in [("c", ["c89", "gnu17"]), ("cpp", ["c++98", "c++20"])] {
+        for standard in standards {
+            let flags = format!("{strict} -std={standard}");
+            for unused in ["", "-O0 -Wunused-function -Wunused-macros"] {
+                files.run(REAL_CLANG, &format!("{flags} {unused} -c unused.{language}")).in_silence();
+                files.run("gcc", &format!("{flags} {unused} -c unused.{language}")).in_silence();
+                files.run(CLANG, &format!("{flags} {unused} -c unused.{language}")).in_silence();
+            }
+            let both = format!("{flags} main.{language} lib.{language} -o a");
+            for options in ["", "-static", "-no-pie -fno-pie", "-fPIE -pie -O0"] {
+                files.run(REAL_CLANG, &format!("{both} {options}")).in_silence();
+                files.run_built("a").prints(without);
+                files.run("gcc", &format!("{both} {options}")).in_silence();
+                files.run_built("a").prints(without);
+            }
+            files.run_with(plain_clang(), &both).in_silence();
+            files.run_built("a").prints(without);
+            // All with relpolines, and in part.
+            files.run(CLANG, &both).in_silence();
+            files.run_built("a").prints("3 4\n0 0 0 1 0 0 0\n");
+            for compiler in ["gcc", REAL_CLANG] {
+                for (compile, link) in [("", ""), ("-fno-pie", "-no-pie"), ("-fPIE -O0", "-pie")] {
+                    files.run(CLANG, &format!("{flags} {compile} -c lib.{language} -o lib.o")).in_silence();
+                    files
+                        .run(compiler, &format!("{flags} {compile} -c main.{language} -o main.o"))
+                        .in_silence();
+                    files.run(CLANG, &format!("main.o lib.o {link} -o a")).in_silence();
+                    files.run_built("a").prints("3 4\n0 0 0 1 0 0 0\n");
+                    assert_eq!(files.sites("a").len(), 1, "the call in never() is none");
+                }
+            }
+        }
+    }
+    files.run(CLANG, "-m32 -c -ffreestanding unused.c").in_silence();
+}
+
+#[test]
+fn the_assembler_proper_is_clangs() {
+    let files = Files::new(&[("a.s", ".globl x\nx: ret\n")]);
+    let line = "-cc1as -triple x86_64-linux-gnu -filetype obj a.s -o a.o";
+    files.run(CLANG, line).in_silence();
+    let ours = fs::read(files.path("a.o")).unwrap();
+    files.run(clangxx(), line).in_silence();
+    files.run(REAL_CLANG, line).in_silence();
+    assert_eq!(ours, fs::read(files.path("a.o")).unwrap());
 }
 
 #[test]
@@ -458,39 +586,4 @@ fn the_status_is_clangs() {
     let outcome = files.run(CLANG, "-c bad.c");
     assert_eq!(outcome.status, files.run(REAL_CLANG, "-c bad.c").status);
     assert!(home().join("librelpoline_pass.so").exists());
-}
-
-#[test]
-fn the_assembler_proper_is_clangs() {
-    let files = Files::new(&[("a.s", ".globl x\nx: ret\n")]);
-    let line = "-cc1as -triple x86_64-linux-gnu -filetype obj a.s -o a.o";
-    files.run(CLANG, line).in_silence();
-    let ours = fs::read(files.path("a.o")).unwrap();
-    files.run(clangxx(), line).in_silence();
-    files.run(REAL_CLANG, line).in_silence();
-    assert_eq!(ours, fs::read(files.path("a.o")).unwrap());
-}
-
-/// A program may be built without relpolines, or only in part with them, and still include relpoline.h.
-#[test]
-fn the_header_can_be_compiled_out() {
-    let header = concat!(env!("CARGO_MANIFEST_DIR"), "/../runtime/include/relpoline.h");
-    let program = r#"
-#include "HEADER"
-#include <stdio.h>
-RELPOLINE_NEVER static int never(int (*f)(int)) { return f(1) + 1; }
-static int one(int x) { return x + 1; }
-int dispatch(int x);
-int main(void) {
-    int (*volatile f)(int) = one;
-    int (*mode)(int) = relpoline_set_mode;
-    printf("%d %d\n", never(f), dispatch(1));
-    printf("%d ", mode(RELPOLINE_FREEZE));
-    printf("%d ", relpoline_set_mode(RELPOLINE_ON));
-    printf("%d ", relpoline_set_site(0, 1));
-    printf("%d ", relpoline_set_function("dispatch", 0));
-    printf("%d ", relpoline_set_object("nothing", 1));
-    printf("%d ", relpoline_relearn());
-    printf("%d\n", relpoline_write_stats("stats.json"));
-    return 0;
 }

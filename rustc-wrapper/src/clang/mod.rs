@@ -11,7 +11,7 @@ use crate::{
     flags,
     options::Options,
     program,
-    toolchain::{Clang, LLVM_MAJOR, find_clang, find_llvm_tool},
+    toolchain::{Clang, LLVM_MAJOR, cache, find_clang, find_llvm_tool},
 };
 use anyhow::{Context, Result};
 use command_line::CommandLine;
@@ -26,10 +26,10 @@ pub fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> Result<Exit
     let mut options = Options::from_environment()?;
     let arguments = Arguments::take(arguments, &mut options)?;
     if let Some(question) = options.ask {
-        return flags::answer(question, &options).map(|()| ExitCode::SUCCESS);
+        let compiler = || cache::stamp(&find_clang(&options, is_cxx(name)).ok()?.path);
+        return flags::answer(question, &options, compiler).map(|()| ExitCode::SUCCESS);
     }
-    // As with clang itself, the name says what is meant.
-    let clang = find_clang(&options, name.ends_with("++"))?;
+    let clang = find_clang(&options, is_cxx(name))?;
     if let Some(tool) = name.strip_prefix(TOOL_PREFIX) {
         return run_tool(tool, &clang, arguments.given);
     }
@@ -41,6 +41,11 @@ pub fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> Result<Exit
         wrap(name, &mut command, &clang, arguments, &options)?;
     }
     program::exec(&mut command)
+}
+
+/// As with clang itself, the name says what is meant.
+fn is_cxx(name: &str) -> bool {
+    name.ends_with("++")
 }
 
 /// What `relpoline-llvm-ar` and its like are called without it.
@@ -64,15 +69,15 @@ fn wrap(
     options: &Options,
 ) -> Result<()> {
     let line = CommandLine::scan(&arguments.expanded);
+    if line.inner {
+        command.args(arguments.given);
+        return Ok(());
+    }
     let plan = plan::plan(&line, clang, options)?;
     if let Some(warning) = plan.warning {
         program::warn(name, &warning);
     }
     if line.frontend {
-    if line.inner {
-        command.args(arguments.given);
-        return Ok(());
-    }
         // `-cc1` must come first, and it may come out of a file.
         command.args(plan.front).args(&arguments.expanded[1..]);
         return Ok(());

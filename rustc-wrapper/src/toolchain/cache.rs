@@ -31,9 +31,14 @@ fn key(program: &Path) -> Option<String> {
     if is_proxy(&path) {
         return None;
     }
+    Some(format!("{} {}\n", stamp(&path)?, fs::metadata(&path).ok()?.ino()))
+}
+
+/// What tells a compiler from others without reading it: path, length and time of change.
+pub fn stamp(program: &Path) -> Option<String> {
+    let path = program.canonicalize().ok()?;
     let data = fs::metadata(&path).ok()?;
-    let (time, nanoseconds) = (data.mtime(), data.mtime_nsec());
-    Some(format!("{} {} {time}.{nanoseconds:09} {}\n", path.display(), data.len(), data.ino()))
+    Some(format!("{} {} {}.{:09}", path.display(), data.len(), data.mtime(), data.mtime_nsec()))
 }
 
 /// rustup's and ccache's stand-ins run another program, chosen by variables and by the directory.
