@@ -1,6 +1,6 @@
 //! The compiler wrappers and the `relpoline` tool.
 //!
-//! * [`clang`], [`rustc`]: the wrappers. They find plugin and runtime ([`locate`]) and the compiler
+//! * [`clang`], [`rustc`], [`rustdoc`]: the wrappers. They find plugin and runtime ([`locate`]) and the compiler
 //!   ([`toolchain`]), add what is missing on the command line, and become the compiler.
 //! * [`flags`], [`info`]: what builds need that use no wrapper, and whether everything is there.
 //! * [`kernel`]: relpolines in a source tree of the Linux kernel.
@@ -20,6 +20,7 @@ pub mod options;
 pub mod program;
 pub mod report;
 pub mod rustc;
+pub mod rustdoc;
 pub mod sites;
 pub mod standard_library;
 pub mod toolchain;

@@ -97,6 +97,13 @@ pub const TABLE: &[Spec] = &[
         set: |options, value| set_path(&mut options.rustc, value),
     },
     Spec {
+        name: "rustdoc",
+        variable: Some("RELPOLINE_RUSTDOC"),
+        value: "PATH",
+        help: "the rustdoc that relpoline-rustdoc runs (default: rustdoc)",
+        set: |options, value| set_path(&mut options.rustdoc, value),
+    },
+    Spec {
         name: "version",
         variable: None,
         value: "",
@@ -179,6 +186,8 @@ pub struct Options {
     pub clangxx: Option<PathBuf>,
     /// Path or name of rustc.
     pub rustc: Option<PathBuf>,
+    /// Path or name of rustdoc.
+    pub rustdoc: Option<PathBuf>,
     /// Print this instead.
     pub ask: Option<Question>,
 }
@@ -250,6 +259,20 @@ impl Options {
             }
         }
         Ok(options)
+    }
+
+    /// Takes ours among `arguments` in, and returns the others.
+    pub fn take_all(
+        &mut self,
+        arguments: impl Iterator<Item = OsString>,
+    ) -> Result<Vec<OsString>, OptionError> {
+        let mut others = Vec::new();
+        for argument in arguments {
+            if !self.take(&argument)? {
+                others.push(argument);
+            }
+        }
+        Ok(others)
     }
 
     /// Takes `argument` in if it is one of ours. False: it belongs to the compiler.

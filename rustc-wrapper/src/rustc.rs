@@ -23,12 +23,7 @@ use std::{
 /// Runs rustc in place of this process.
 pub fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> Result<ExitCode> {
     let mut options = Options::from_environment()?;
-    let mut given = Vec::new();
-    for argument in arguments {
-        if !options.take(&argument)? {
-            given.push(argument);
-        }
-    }
+    let mut given = options.take_all(arguments)?;
     if let Some(question) = options.ask {
         let compiler = || name_of(&find_rustc(&options).ok()?);
         return flags::answer(question, &options, compiler).map(|()| ExitCode::SUCCESS);
@@ -37,8 +32,7 @@ pub fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> Result<Exit
         Some(first) if is_compiler(first) => PathBuf::from(given.remove(0)),
         _ => find_rustc(&options)?,
     };
-    // rustup's `+toolchain` must be the first argument, and also decides what `rustc -vV` says.
-    let toolchain = given.first().and_then(|first| first.to_str()?.strip_prefix('+')).map(str::to_owned);
+    let toolchain = toolchain_of(&given);
     let mut command = Command::new(&rustc);
     command.args(&given);
     let expanded = expand(&given[usize::from(toolchain.is_some())..]);
@@ -49,8 +43,8 @@ pub fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> Result<Exit
         Task::Describe => return describe(&mut command, &rustc, &options),
         Task::Inform => {}
         Task::Compile => {
-            let version = Rustc::describe(&rustc, toolchain.as_deref())?;
-            compile(name, &mut command, (&rustc, &version), &expanded, &options)?;
+            let version = Rustc::describe(&rustc, toolchain)?;
+            compile(name, &mut command, (&rustc, &version), &expanded, &options, "")?;
         }
     }
     program::exec(&mut command)
@@ -63,6 +57,11 @@ pub fn name_of(rustc: &Path) -> Option<String> {
 }
 
 /// Whether a first argument is the path of a compiler. It may also be clippy's driver or another wrapper,
+/// The toolchain of rustup's `+toolchain`, which must be the first argument, and also decides what `rustc -vV` says.
+pub fn toolchain_of(arguments: &[OsString]) -> Option<&str> {
+    arguments.first()?.to_str()?.strip_prefix('+')
+}
+
 /// so its name does not tell; but it is a program, and no input of rustc is one.
 fn is_compiler(argument: &OsStr) -> bool {
     let bytes = argument.as_bytes();
@@ -74,7 +73,7 @@ fn is_compiler(argument: &OsStr) -> bool {
 }
 
 /// rustc's `@FILE`: one argument on each line.
-fn expand(arguments: &[OsString]) -> Vec<String> {
+pub fn expand(arguments: &[OsString]) -> Vec<String> {
     let mut expanded = Vec::new();
     for argument in arguments {
         let text = argument.to_string_lossy();
@@ -156,7 +155,8 @@ fn describe(command: &mut Command, rustc: &Path, options: &Options) -> Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
-fn compile(
+/// Has `command` compile with plugin and runtime, and allow no unstable features but `features`.
+pub fn compile(
     name: &str,
     command: &mut Command,
     (rustc, version): (&Path, &Rustc),
@@ -169,6 +169,7 @@ fn compile(
         if is_worth_a_warning() {
             program::warn(
                 name,
+    features: &str,
                 &format!(
                     "target {target} is not supported (expected x86_64-*-linux-*): indirect calls stay as they are"
                 ),
@@ -191,14 +192,14 @@ fn compile(
         // The permission is for our option alone: build scripts that try whether unstable features work
         // must find that they do not.
         if !standard_library::is_part(arguments) {
-            command.arg("-Zallow-features=");
+            command.arg(format!("-Zallow-features={features}"));
         }
     }
     Ok(())
 }
 
 /// Whether it compiles a build script, a procedural macro, or a part of one, and can tell.
-fn is_for_the_build(arguments: &[String]) -> bool {
+pub fn is_for_the_build(arguments: &[String]) -> bool {
     standard_library::is_requested() && Task::of(arguments) == Task::Compile && target_of(arguments).is_none()
 }
 

@@ -265,6 +265,70 @@ fn cargo_compiles_again_when_the_plugin_changes() {
     }
 }
 
+/// rustdoc builds the tests in comments itself, past the wrapper, and some of them as one program.
+#[test]
+fn tests_in_comments_are_built_with_it() {
+    let library = r#"
+/// ```
+/// #[inline(never)]
+/// fn in_a_comment(function: fn(u64) -> u64) -> u64 {
+///     function(2) + 1
+/// }
+/// let functions: [fn(u64) -> u64; 2] = std::hint::black_box([|x| x + 1, |x| x * 2]);
+/// assert_eq!(functions.map(in_a_comment), functions.map(app::call));
+/// ```
+pub fn call(function: fn(u64) -> u64) -> u64 {
+    function(2) + 1
+}
+/// ```
+/// assert!(cfg!(relpoline) && cfg!(of_the_user));
+/// ```
+pub fn another() {}
+/// ```compile_fail
+/// #![feature(never_type)]
+/// let never: Option<!> = None;
+/// ```
+pub fn unstable() {}
+"#;
+    for (toolchain, edition) in [("stable", "2024"), ("stable", "2021"), ("nightly", "2024")] {
+        let manifest = format!("[package]\nname = \"app\"\nedition = \"{edition}\"\n[workspace]\n");
+        // The last test is one that nightly passes.
+        let text = if toolchain == "nightly" { library.replace("compile_fail", "") } else { library.into() };
+        let files = Files::new(&[
+            ("Cargo.toml", &manifest),
+            ("src/lib.rs", &text),
+            (".cargo/config.toml", "[build]\nrustdocflags = [\"--cfg=of_the_user\"]\n"),
+        ]);
+        let mut test = command(CARGO);
+        let stats = files.path("stats-%p.json");
+        test.env("RUSTUP_TOOLCHAIN", toolchain)
+            .env("RELPOLINE_OPTIONS", format!("stats={}", stats.display()));
+        files.run_with(test, "relpoline test --doc --offline").succeeds();
+        let written = fs::read_dir(files.path(".")).unwrap().map(|entry| entry.unwrap().path());
+        let mut all = written.filter(|path| path.extension().is_some_and(|end| end == "json"));
+        let sites = all.any(|path| fs::read_to_string(path).unwrap().contains("in_a_comment"));
+        assert!(sites, "{toolchain}, {edition}");
+    }
+}
+
+#[test]
+fn the_users_rustdoc_is_run() {
+    let files = package();
+    files.write("app/src/lib.rs", "");
+    files.script("rustdoc", "echo \"the user's $@\" >&2; exec rustdoc \"$@\"");
+    let mut test = command(CARGO);
+    test.env("RUSTUP_TOOLCHAIN", "stable")
+        .env("RUSTDOC", "./rustdoc")
+        .env("RUSTDOCFLAGS", "--cfg=of_the_user");
+    let outcome = files.run_with(test, "relpoline test --doc --offline -p app").succeeds();
+    let line = outcome.stderr.lines().find(|line| line.starts_with("the user's --edition")).unwrap();
+    assert!(line.contains("--cfg=of_the_user") && line.contains("-Zllvm-plugins="), "{line}");
+    let mut plain = command(CARGO);
+    plain.env("RUSTUP_TOOLCHAIN", "stable").env("RUSTDOC", "./rustdoc").env("RELPOLINE_DISABLE", "1");
+    let outcome = files.run_with(plain, "relpoline test --doc --offline -p app").succeeds();
+    assert!(outcome.stderr.contains("the user's") && !outcome.stderr.contains("llvm-plugins"), "{outcome:?}");
+}
+
 /// On nightly the incremental compiler finds what it made before, and must not take it.
 #[test]
 fn what_was_compiled_before_is_not_taken_for_new() {

@@ -9,12 +9,14 @@ use relpoline_tools::{
 };
 use std::{
     env,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
+    path::{self, PathBuf},
     process::{Command, ExitCode},
 };
 
 const NAME: &str = "cargo-relpoline";
 const WRAPPER: &str = "relpoline-rustc";
+const RUSTDOC: &str = "relpoline-rustdoc";
 const BUILD_STD: &str = "--build-std";
 const HELP: &str = "\
 Builds Rust programs with relpolines.
@@ -25,8 +27,8 @@ Usage: cargo [+TOOLCHAIN] relpoline [--build-std] COMMAND [ARGUMENT]...
     cargo relpoline test
 
 --build-std builds Rust's standard library with relpolines, too; it needs its source (rustup component add rust-src).
-Runs 'cargo COMMAND ARGUMENT...' with relpoline-rustc as RUSTC_WRAPPER. Everything is compiled again when
-relpoline changes. RELPOLINE_DISABLE=1 builds as cargo alone does. 'relpoline info' says whether everything
+Runs 'cargo COMMAND ARGUMENT...' with relpoline-rustc as RUSTC_WRAPPER and relpoline-rustdoc as RUSTDOC, which runs
+what RUSTDOC names (but not what 'build.rustdoc' does). Everything is compiled again when relpoline changes. RELPOLINE_DISABLE=1 builds as cargo alone does. 'relpoline info' says whether everything
 needed is there.
 ";
 
@@ -51,17 +53,8 @@ fn run(mut arguments: Vec<OsString>) -> Result<ExitCode> {
         }
         _ => {}
     }
-    let wrapper = executable_directory().map(|directory| directory.join(WRAPPER)).unwrap_or_default();
-    if !is_executable(&wrapper) {
-        bail!(
-            "{} not found; run: cargo build --release -p relpoline-tools, or install relpoline again",
-            wrapper.display()
-        );
-    }
-    if let Some(other) = env::var_os("RUSTC_WRAPPER")
-        && !other.is_empty()
-        && !other.as_encoded_bytes().ends_with(WRAPPER.as_bytes())
-    {
+    let (wrapper, rustdoc) = (beside(WRAPPER)?, beside(RUSTDOC)?);
+    if let Some(other) = env::var_os("RUSTC_WRAPPER").filter(|other| is_other(other, WRAPPER)) {
         program::warn(
             NAME,
             &format!("RUSTC_WRAPPER={} is not used, relpoline-rustc takes its place", other.display()),
@@ -72,6 +65,13 @@ fn run(mut arguments: Vec<OsString>) -> Result<ExitCode> {
     // cargo remembers what the wrapper says of itself as long as the wrapper's file is the same, but the
     // plugin may have changed.
     command.env("CARGO_CACHE_RUSTC_INFO", "0").env("RUSTC_WRAPPER", wrapper).args(arguments);
+    if let Some(other) = env::var_os("RUSTDOC").filter(|other| is_other(other, RUSTDOC)) {
+        // cargo runs it elsewhere.
+        let is_path = other.as_encoded_bytes().contains(&b'/');
+        let absolute = if is_path { path::absolute(&other)?.into() } else { other };
+        command.env("RELPOLINE_RUSTDOC", absolute);
+    }
+    command.env("RUSTDOC", rustdoc);
     if build_std {
         let rustc = match env::var_os("RUSTC").filter(|rustc| !rustc.is_empty()) {
             Some(rustc) => rustc.into(),
@@ -80,4 +80,21 @@ fn run(mut arguments: Vec<OsString>) -> Result<ExitCode> {
         standard_library::request(&mut command, &rustc)?;
     }
     program::exec(&mut command)
+}
+
+/// A program of ours.
+fn beside(name: &str) -> Result<PathBuf> {
+    let path = executable_directory().map(|directory| directory.join(name)).unwrap_or_default();
+    if !is_executable(&path) {
+        bail!(
+            "{} not found; run: cargo build --release -p relpoline-tools, or install relpoline again",
+            path.display()
+        );
+    }
+    Ok(path)
+}
+
+/// Whether a variable names another program than ours.
+fn is_other(value: &OsStr, ours: &str) -> bool {
+    !value.is_empty() && !value.as_encoded_bytes().ends_with(ours.as_bytes())
 }

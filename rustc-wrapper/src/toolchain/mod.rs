@@ -5,7 +5,7 @@ mod clang;
 mod rustc;
 
 pub use clang::{Clang, find_clang, find_llvm_tool};
-pub use rustc::{Rustc, find_rustc, llvm_major_of};
+pub use rustc::{Rustc, find_rustc, find_rustdoc, llvm_major_of};
 
 use std::{
     env,

@@ -20,15 +20,23 @@ pub struct Rustc {
 
 /// The rustc to run where the caller does not name one.
 pub fn find_rustc(options: &Options) -> Result<PathBuf, ToolchainError> {
-    let name = options.rustc.as_deref().unwrap_or(Path::new("rustc"));
+    find(options.rustc.as_deref().unwrap_or(Path::new("rustc")), "RELPOLINE_RUSTC")
+}
+
+/// The rustdoc to run.
+pub fn find_rustdoc(options: &Options) -> Result<PathBuf, ToolchainError> {
+    find(options.rustdoc.as_deref().unwrap_or(Path::new("rustdoc")), "RELPOLINE_RUSTDOC")
+}
+
+fn find(name: &Path, variable: &'static str) -> Result<PathBuf, ToolchainError> {
     let path = in_path(name.as_os_str()).ok_or_else(|| ToolchainError::Missing {
         name: name.display().to_string(),
         places: None,
         mend: "apt-get install rustc-web, or: rustup toolchain install stable".into(),
-        variable: "RELPOLINE_RUSTC",
+        variable,
     })?;
     if is_own(&path) {
-        return Err(ToolchainError::Loop { path, variable: "RELPOLINE_RUSTC" });
+        return Err(ToolchainError::Loop { path, variable });
     }
     Ok(path)
 }
