@@ -28,9 +28,13 @@ pub fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> Result<Exit
         let compiler = || name_of(&find_rustc(&options).ok()?);
         return flags::answer(question, &options, compiler).map(|()| ExitCode::SUCCESS);
     }
-    let rustc = match given.first() {
-        Some(first) if is_compiler(first) => PathBuf::from(given.remove(0)),
-        _ => find_rustc(&options)?,
+    // Behind a wrapper of the user's (cargo's RUSTC_WORKSPACE_WRAPPER) stands the compiler that it runs.
+    let (rustc, inner) = match given.first() {
+        Some(first) if is_compiler(first) => {
+            let first = PathBuf::from(given.remove(0));
+            (first, given.first().filter(|next| is_compiler(next)))
+        }
+        _ => (find_rustc(&options)?, None),
     };
     let toolchain = toolchain_of(&given);
     let mut command = Command::new(&rustc);
@@ -43,7 +47,10 @@ pub fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> Result<Exit
         Task::Describe => return describe(&mut command, &rustc, &options),
         Task::Inform => {}
         Task::Compile => {
-            let version = Rustc::describe(&rustc, toolchain)?;
+            let version = match inner {
+                Some(inner) => Rustc::describe_behind(&rustc, inner)?,
+                None => Rustc::describe(&rustc, toolchain)?,
+            };
             compile(name, &mut command, (&rustc, &version), &expanded, &options, "")?;
         }
     }

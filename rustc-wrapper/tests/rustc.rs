@@ -371,6 +371,24 @@ fn cargo_as_rustc_or_wrapper_by_variable() {
     }
 }
 
+/// cargo puts the workspace's wrapper between ours and the compiler.
+#[test]
+fn wrappers_of_the_workspace_stay() {
+    let files = package();
+    let wrapper = files.script("wrapper", "echo \"$@\" >>\"$(dirname \"$0\")/log\"; exec \"$@\"");
+    let mut build = command(CARGO);
+    build.env("RUSTUP_TOOLCHAIN", "stable").env("RUSTC_WORKSPACE_WRAPPER", wrapper);
+    assert_eq!(compiled(&files, build, "relpoline build --offline"), 2);
+    files.run_built("target/debug/app").prints("42 7\n");
+    assert!(files.has_runtime("target/debug/app"));
+    let log = fs::read_to_string(files.path("log")).unwrap();
+    let line = log.lines().find(|line| line.contains("--crate-name app")).unwrap();
+    assert!(line.contains("rustc --crate-name") && line.contains("-Zllvm-plugins="), "{line}");
+    let mut check = command(CARGO);
+    check.env("RUSTUP_TOOLCHAIN", "stable");
+    files.run_with(check, "relpoline clippy --offline").succeeds();
+}
+
 #[test]
 fn cargo_relpoline_explains_itself() {
     let files = Files::new(&[]);

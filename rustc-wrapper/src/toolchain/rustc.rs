@@ -3,6 +3,7 @@
 use super::{LLVM_MAJOR, ToolchainError, ask, cache, in_path, is_own};
 use crate::options::Options;
 use std::{
+    ffi::OsStr,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -48,8 +49,17 @@ impl Rustc {
             Some(toolchain) => ask(Command::new(rustc).env("RUSTUP_TOOLCHAIN", toolchain), "-vV")?,
             None => cache::remember(rustc, || ask(&mut Command::new(rustc), "-vV"))?,
         };
-        Self::parse(&text).ok_or_else(|| ToolchainError::Silent {
-            path: rustc.into(),
+        Self::understand(rustc, &text)
+    }
+
+    /// Asks the `rustc` that `wrapper` runs.
+    pub fn describe_behind(wrapper: &Path, rustc: &OsStr) -> Result<Self, ToolchainError> {
+        Self::understand(wrapper, &ask(Command::new(wrapper).arg(rustc), "-vV")?)
+    }
+
+    fn understand(program: &Path, text: &str) -> Result<Self, ToolchainError> {
+        Self::parse(text).ok_or_else(|| ToolchainError::Silent {
+            path: program.into(),
             argument: "-vV",
             reason: "no lines 'host:', 'release:' and 'LLVM version:'".into(),
         })
