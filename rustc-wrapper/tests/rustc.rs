@@ -390,6 +390,19 @@ fn wrappers_of_the_workspace_stay() {
 }
 
 #[test]
+fn code_that_the_linker_generates_is_warned_of() {
+    let files = program();
+    let warning = "relpoline-rustc: warning: indirect calls are not protected";
+    let link =
+        |linker: &str| format!("-O -Clinker-plugin-lto -Clinker={linker} -Clink-arg=-fuse-ld=lld main.rs");
+    let outcome = files.run(RUSTC, &link(common::REAL_CLANG)).succeeds();
+    assert!(outcome.stderr.starts_with(warning) && outcome.stderr.lines().count() == 1, "{outcome:?}");
+    files.run_built("main").prints(PROGRAM_OUTPUT);
+    files.run(RUSTC, &link(common::CLANG)).in_silence();
+    is_protected(&files, "main");
+}
+
+#[test]
 fn cargo_relpoline_explains_itself() {
     let files = Files::new(&[]);
     for line in ["relpoline --help", "--help", ""] {
