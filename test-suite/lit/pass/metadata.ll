@@ -30,7 +30,7 @@ define void @nowhere(ptr %f) {
 
 ; Of an inlined call, the entry names the place where it was written (line 77 of other.h).
 ; CHECK-LABEL: define {{.*}} @inlined(
-; CHECK: callbr void asm sideeffect "{{.*}}.long 805306445\0A{{.*}}", "{r10},i,i,i,!i,~{flags}"(ptr %f, ptr @inlined.relpoline.cells, ptr @inlined.cold.0, ptr @[[OTHER:relpoline.file[.0-9]*]])
+; CHECK: callbr void asm sideeffect "{{.*}}.long 805306445\0A{{.*}}", "{r10},i,i,i,!i,~{flags}"(ptr %f, ptr @inlined.relpoline.cells, ptr getelementptr (i8, ptr @inlined.relpoline, i64 2), ptr @[[OTHER:relpoline.file[.0-9]*]])
 ; CHECK: call void @inlined.hot.0(ptr nest %f), !dbg
 define void @inlined(ptr %f) !dbg !21 {
   call void %f(), !dbg !22
