@@ -195,6 +195,15 @@ fn ccache_takes_objects_again_until_something_changes_what_is_compiled() {
     let other = files.script("clang-other", &format!("# clang version 22\nexec {REAL_CLANG} \"$@\""));
     assert_eq!(compile_with(&[("RELPOLINE_CLANG", other.to_str().unwrap())]), [7, 3]);
     assert_eq!(compile(), [7, 4]);
+    // A list behind an option is no part of the compiler.
+    let compile_listed = || {
+        let line = format!("{CLANG} -O2 -c a.c -o a.o --relpoline-ignorelist=list");
+        ccache(&line, &[("CCACHE_EXTRAFILES", "list")]);
+        files.sites("a.o")
+    };
+    assert_eq!(compile_listed(), []);
+    files.write("list", "fun:nobody");
+    assert_eq!(compile_listed(), site("inline"));
 }
 
 /// The kernel makes a macro of it.
