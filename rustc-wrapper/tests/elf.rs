@@ -509,3 +509,28 @@ fn what_may_have_no_end_is_refused() {
             .fails_with(2, &["cannot read", "it is no regular file"]);
     }
 }
+
+#[test]
+fn parts_of_functions_are_known_in_stripped_files() {
+    // What -fsplit-machine-functions makes of a function with a profile.
+    let code = "void hidden(void *target, long n) {\n\
+        __asm__ volatile(\"test %1, %1\\n\\tje 1f\\n2:\\n\\t\"\n\
+        \".cfi_endproc\\n\\t.pushsection .text.split.hidden,\\\"ax\\\",@progbits\\n\\t\"\n\
+        \"1:\\n\\t.cfi_startproc\\n\\t.cfi_def_cfa_offset 16\\n\\t\"\n\
+        \"call *%0\\n\\tjmp 2b\\n\\t.cfi_endproc\\n\\t.popsection\\n\\t.cfi_startproc\"\n\
+        : : \"r\"(target), \"r\"(n) : \"memory\");\n}\n";
+    let elsewhere = "void elsewhere(void *target) { __asm__ volatile(\"jmp *%0\" : : \"r\"(target)); }\n";
+    let caller = "void elsewhere(void *); void hidden(void *, long);\n\
+        int main(int c, char **v) { if (c > 5) hidden(v, c); if (c > 6) { elsewhere(v); } return 0; }\n\
+        void tail(void *target) { elsewhere(target); }\n";
+    let files = Files::new(&[("a.c", code), ("b.c", elsewhere), ("c.c", caller)]);
+    files.run(REAL_CLANG, "-O2 -c b.c").in_silence();
+    files.run(CLANG, "-O2 a.c b.o c.c -o a").in_silence();
+    files.run("strip", "a").succeeds();
+    let audit = files.audit("a");
+    // A function of somebody else's that is jumped to is none.
+    assert_eq!(audit["built_here"]["raw"], 1, "{audit}");
+    let branches = audit["branches"].as_array().unwrap();
+    let here = branches.iter().find(|branch| branch["built_here"] == true && branch["class"] == "raw");
+    assert_eq!(here.unwrap()["instruction"], "call *%rdi", "{audit}");
+}

@@ -73,6 +73,17 @@ impl Built {
         Ok(())
     }
 
+    /// Adds parts that were split off listed functions.
+    pub fn add_parts(&mut self, parts: &[(Place, u64)]) {
+        for (place, size) in parts {
+            self.ranges.entry(place.section).or_default().push((place.offset, place.offset + size));
+        }
+        for ranges in self.ranges.values_mut() {
+            ranges.sort_unstable();
+            ranges.dedup();
+        }
+    }
+
     /// Nothing is listed, but everything was built alike.
     pub fn set_everything(&mut self, image: &Image) {
         self.everything = true;

@@ -2,6 +2,7 @@
 
 mod allow;
 mod built;
+mod frames;
 mod kernel;
 mod report;
 mod scan;
@@ -94,7 +95,7 @@ pub fn examine(path: &Path, objects: &[Object], list: &AllowList) -> Result<Repo
         if is_kernel {
             built.set_everything(&image);
         }
-        let mut findings = scan::scan(&image, &built);
+        let mut findings = scan::scan(&image, &mut built);
         allow::apply(list, &image, &built, is_kernel, &mut findings);
         report.add(&image, &built, &sites, findings);
     }

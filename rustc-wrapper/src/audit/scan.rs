@@ -1,12 +1,15 @@
 //! Decodes all code, and classifies what branches indirectly.
 
-use super::{built::Built, thunks};
+use super::{built::Built, frames, thunks};
 use crate::elf::{Function, Image, Place, Section};
 use iced_x86::{
     Decoder, DecoderOptions, FlowControl, Formatter, GasFormatter, Instruction, OpKind, Register,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
 /// What an indirect branch is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -48,8 +51,19 @@ pub struct Finding {
     pub reason: Option<String>,
 }
 
-/// All indirect branches, in order.
-pub fn scan(image: &Image, built: &Built) -> Vec<Finding> {
+/// All indirect branches, in order. What turns out to be a part of what was built here is added to that.
+pub fn scan(image: &Image, built: &mut Built) -> Vec<Finding> {
+    let (findings, left) = decode(image, built);
+    let parts = frames::parts(image, &left);
+    if parts.is_empty() {
+        return findings;
+    }
+    built.add_parts(&parts);
+    decode(image, built).0
+}
+
+/// All indirect branches, in order, and where jumps lead that leave what was built here.
+fn decode(image: &Image, built: &Built) -> (Vec<Finding>, HashSet<Place>) {
     let mut scanner = Scanner {
         image,
         built,
@@ -57,6 +71,8 @@ pub fn scan(image: &Image, built: &Built) -> Vec<Finding> {
         codes: (0..image.sections.len()).map(|section| Code::new(image, section)).collect(),
         paths: Vec::new(),
         is_code: true,
+        range: 0..0,
+        left: HashSet::new(),
         findings: Vec::new(),
     };
     for (index, section) in image.sections.iter().enumerate() {
@@ -79,11 +95,11 @@ pub fn scan(image: &Image, built: &Built) -> Vec<Finding> {
     }
     scanner.is_code = true;
     scanner.follow();
-    let mut findings = scanner.findings;
+    let mut findings = std::mem::take(&mut scanner.findings);
     findings.sort_by_key(|finding| finding.place);
     // Functions may overlap.
     findings.dedup_by_key(|finding| finding.place);
-    findings
+    (findings, scanner.left)
 }
 
 /// Where decoding starts afresh: data between functions must not shift what follows it.
@@ -172,6 +188,10 @@ struct Scanner<'a, 'data> {
     paths: Vec<Place>,
     /// Whether what is decoded is in a function, or may be for all that is known.
     is_code: bool,
+    /// What is decoded, in a sweep a function.
+    range: Range<usize>,
+    /// Where jumps lead that leave what was built here.
+    left: HashSet<Place>,
     findings: Vec<Finding>,
 }
 
@@ -190,6 +210,7 @@ impl Scanner<'_, '_> {
 
     /// Decodes what begins between `start` and `end`. The last instruction may end behind it: a symbol can be anywhere.
     fn decode(&mut self, section: usize, start: usize, end: usize, way: Way) {
+        self.range = start..end;
         let code = &self.image.sections[section];
         let base = code.address.wrapping_add(start as u64);
         let data = code.data.get(start..).unwrap_or_default();
@@ -229,6 +250,9 @@ impl Scanner<'_, '_> {
                     && self.is_code
                 {
                     self.reach(target, way);
+                    if instruction.flow_control() != FlowControl::Call && way == Way::Sweep {
+                        self.leave(place, target);
+                    }
                 }
                 let is_thunk = match target {
                     Target::Place(target) => self.thunks.contains(&target),
@@ -255,6 +279,14 @@ impl Scanner<'_, '_> {
             let bytes: String = bytes.iter().map(|byte| format!(" {byte:02x}")).collect();
             let instruction = format!("undecoded{bytes}");
             self.findings.push(Finding { place, class: Class::Undecoded, instruction, reason: None });
+        }
+    }
+
+    fn leave(&mut self, place: Place, target: Place) {
+        let stays = target.section == place.section && self.range.contains(&(target.offset as usize));
+        let is_code = self.image.sections.get(target.section).is_some_and(|section| section.executable);
+        if !stays && is_code && self.built.lists(place) && !self.built.holds(self.image, target) {
+            self.left.insert(target);
         }
     }
 
