@@ -43,7 +43,8 @@ extern "C" {
 #define RELPOLINE_ON 1     /* sites learn, and use what they have learned */
 #define RELPOLINE_FREEZE 2 /* sites use what they have learned, and no code is written any more */
 
-/* Sets the mode of the whole process: of the executable and all shared objects that were built with relpolines.
+/* Sets the mode of the whole process: of the executable and all shared objects that were built with relpolines; in a
+ * child that was forked out of one of several threads, of the object alone that calls this.
  * Returns 0, or -1 when it could not be set: there is no such mode, the runtime is busy (in a signal handler, say), or
  * was started with mode=count. Threads may call the sites meanwhile. */
 RELPOLINE_FUNCTION int relpoline_set_mode(int mode);

@@ -522,14 +522,16 @@ fn parts_of_functions_are_known_in_stripped_files() {
     let elsewhere = "void elsewhere(void *target) { __asm__ volatile(\"jmp *%0\" : : \"r\"(target)); }\n";
     let caller = "void elsewhere(void *); void hidden(void *, long);\n\
         int main(int c, char **v) { if (c > 5) hidden(v, c); if (c > 6) { elsewhere(v); } return 0; }\n\
-        void tail(void *target) { elsewhere(target); }\n";
+        int puts(const char *); int tail(const char *text) { return puts(text); }\n\
+        void other_tail(void *target) { elsewhere(target); }\n";
     let files = Files::new(&[("a.c", code), ("b.c", elsewhere), ("c.c", caller)]);
     files.run(REAL_CLANG, "-O2 -c b.c").in_silence();
     files.run(CLANG, "-O2 a.c b.o c.c -o a").in_silence();
     files.run("strip", "a").succeeds();
     let audit = files.audit("a");
-    // A function of somebody else's that is jumped to is none.
+    // A function of somebody else's that is jumped to is none, nor is the PLT.
     assert_eq!(audit["built_here"]["raw"], 1, "{audit}");
+    assert_eq!(audit["built_here"]["plt"], 0, "{audit}");
     let branches = audit["branches"].as_array().unwrap();
     let here = branches.iter().find(|branch| branch["built_here"] == true && branch["class"] == "raw");
     assert_eq!(here.unwrap()["instruction"], "call *%rdi", "{audit}");

@@ -284,7 +284,8 @@ impl Scanner<'_, '_> {
 
     fn leave(&mut self, place: Place, target: Place) {
         let stays = target.section == place.section && self.range.contains(&(target.offset as usize));
-        let is_code = self.image.sections.get(target.section).is_some_and(|section| section.executable);
+        let section = self.image.sections.get(target.section);
+        let is_code = section.is_some_and(|section| section.executable && !is_plt(section));
         if !stays && is_code && self.built.lists(place) && !self.built.holds(self.image, target) {
             self.left.insert(target);
         }
@@ -298,8 +299,7 @@ impl Scanner<'_, '_> {
     }
 
     fn indirect(&self, decoder: &Decoder, instruction: &Instruction, place: Place) -> Class {
-        let section = &self.image.sections[place.section].name;
-        let in_plt = section.starts_with(".plt") || section.starts_with(".iplt");
+        let in_plt = is_plt(&self.image.sections[place.section]);
         let through_memory = instruction.op0_kind() == OpKind::Memory;
         if through_memory && in_plt && self.is_plt_of_i386(instruction) {
             return Class::Plt;
@@ -377,6 +377,10 @@ enum Target {
     Place(Place),
     /// A thunk, by its name.
     Thunk,
+}
+
+fn is_plt(section: &Section) -> bool {
+    section.name.starts_with(".plt") || section.name.starts_with(".iplt")
 }
 
 fn is_got(section: &Section) -> bool {
