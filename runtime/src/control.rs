@@ -7,7 +7,7 @@ use crate::layout::record::State;
 use crate::layout::{Cell, GATE_CHAIN, GATE_QUIET};
 use crate::options::Mode;
 use crate::patch;
-use crate::policy::{Evidence, FOR_EVER, RETRY};
+use crate::policy::Evidence;
 use crate::record::Record;
 use crate::runtime::Runtime;
 use crate::site::{Image, Site};
@@ -82,7 +82,7 @@ impl Runtime {
     /// Turns sites off, or back to what the process does. The caller holds the lock.
     fn switch(&self, image: &Image, mode: Mode, chosen: impl Fn(&Site) -> bool) {
         for site in image.sites().filter(|site| chosen(site)) {
-            let record = match site.cell_in(image) {
+            let record = match site.cell_to_switch(image) {
                 Some(cell) => {
                     // Idle sites stop asking for a record, and start again.
                     let gate = match mode {
@@ -96,16 +96,16 @@ impl Runtime {
                     // SAFETY: the gate holds the address of the site's record, which is never freed.
                     unsafe { (address(found.unwrap_or_else(|found| found)) as *const Record).as_ref() }
                 }
-                // Its code is not what was emitted, or not now: a debugger's or a probe's breakpoint may stand there.
-                // What has a record was called, and has the cell that its stub named.
+                // Its code is not what was emitted. What has a record was called, and has the cell that its stub named.
                 None => {
                     self.records().find(|record| core::ptr::from_ref(record.cell()) as usize == site.cell())
                 }
             };
-            match record {
-                Some(record) if mode == Mode::Off => close(record),
-                Some(record) => open(record, mode == Mode::On),
-                None => {}
+            let Some(record) = record else { continue };
+            if mode == Mode::Off {
+                close(record);
+            } else if open(record, mode == Mode::On) {
+                self.relearn(record, Evidence::Survey);
             }
         }
     }
@@ -119,14 +119,13 @@ pub(crate) fn close(record: &Record) {
     let cell = record.cell();
     patch::close_inline(cell);
     patch::close_chain(cell);
-    // Nothing is decided until it is turned on again.
-    record.rest.store(FOR_EVER, Ordering::Relaxed);
     cell.gate.fetch_or(GATE_QUIET, Ordering::Relaxed);
     record.resume.store(record.state.swap(State::Off as u8, Ordering::Relaxed), Ordering::Relaxed);
 }
 
-/// Opens them again, and has the site learn if it is to.
-pub(crate) fn open(record: &Record, learn: bool) {
+/// Opens them again, and has the site count if it is to learn. Returns whether it was at rest before: its slow calls write
+/// down the length of that without a lock, so no other length can be put in its place.
+pub(crate) fn open(record: &Record, learn: bool) -> bool {
     let cell = record.cell();
     if record.state() == State::Off {
         let state = State::from_number(record.resume.load(Ordering::Relaxed));
@@ -139,10 +138,9 @@ pub(crate) fn open(record: &Record, learn: bool) {
             patch::open_chain(cell);
         }
     }
-    if learn && !record.silent.load(Ordering::Relaxed) {
+    let rests = record.silent.load(Ordering::Relaxed);
+    if learn && !rests {
         cell.gate.fetch_and(!GATE_QUIET, Ordering::Relaxed);
-    } else if learn && !record.refusal().is_final() {
-        // A rest that ended while the process was frozen.
-        record.rest.store(RETRY, Ordering::Relaxed);
     }
+    learn && rests && !record.refusal().is_final()
 }

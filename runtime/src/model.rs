@@ -418,7 +418,9 @@ impl Watched {
             Act::Going(target) => self.going(self.targets[target]),
             Act::Recycle => self.recycle(),
             Act::Off => control::close(self.record),
-            Act::On => control::open(self.record, true),
+            Act::On => {
+                control::open(self.record, true);
+            }
         }
     }
 

@@ -132,7 +132,9 @@ impl Runtime {
 
     /// Whether this process is where the runtime, or its leader, was opened or has settled since.
     pub fn is_at_home(&self) -> bool {
-        self.leader().unwrap_or(self).home.load(Ordering::Relaxed) == System::process_id()
+        let process = System::process_id();
+        let is_home = |runtime: &Runtime| runtime.home.load(Ordering::Relaxed) == process;
+        is_home(self) || self.leader().is_some_and(is_home)
     }
 
     /// Goes by what `leader` knows.
@@ -237,6 +239,12 @@ impl Runtime {
 
     /// Decides on a site, one of whose counts has reached its limit, or whose rest is over.
     pub fn limit_reached(&self, record: &Record) {
+        // Without a system call, as in `first_call`. What is counted is looked at when the site is on again.
+        if record.state() == State::Off {
+            let again = |rest| (rest < 0).then_some(FOR_EVER);
+            let _ = record.rest.fetch_update(Ordering::Relaxed, Ordering::Relaxed, again);
+            return;
+        }
         let guarded = self.lock();
         if record.cell().gate.load(Ordering::Relaxed) & GATE_QUIET != 0 {
             // Another thread has decided that the site rests, after this one had counted.

@@ -52,6 +52,12 @@ impl Site {
         image.check(self).ok().map(|()| unsafe { &*(self.cell() as *const Cell) })
     }
 
+    /// The same, also while breakpoints, a debugger's or a probe's, stand on the site.
+    pub fn cell_to_switch(&self, image: &Image) -> Option<&'static Cell> {
+        // SAFETY: as above.
+        image.check_but(self, true).ok().map(|()| unsafe { &*(self.cell() as *const Cell) })
+    }
+
     /// Address of `stub.cold`.
     pub fn stub_cold(&self) -> usize {
         resolve(&self.entry.stub)
@@ -123,6 +129,11 @@ impl Image {
     /// # Errors
     /// [`Refusal::Version`], or [`Refusal::Table`] when a reference leads out of the image or to other code.
     pub fn check(&self, site: &Site) -> Result<(), Refusal> {
+        self.check_but(site, false)
+    }
+
+    /// The same; an instruction may have a breakpoint in the place of its first byte.
+    fn check_but(&self, site: &Site, breakpoints: bool) -> Result<(), Refusal> {
         if site.entry.version() != VERSION {
             return Err(Refusal::Version);
         }
@@ -138,7 +149,8 @@ impl Image {
             return Err(Refusal::Table);
         }
         // Compare and stub name the cell, each in its own code: rows that were mixed up do not pass.
-        let known = self.refers(compare, &COMPARE_OPCODE, cell)? && self.refers(cold, &LEA_OPCODE, cell)?;
+        let refers = |at, opcode: &[u8]| self.refers(at, opcode, cell, breakpoints);
+        let known = refers(compare, &COMPARE_OPCODE)? && refers(cold, &LEA_OPCODE)?;
         // SAFETY: all of the stub lies in the image's code, which stays mapped.
         let stub = unsafe { core::slice::from_raw_parts(cold as *const u8, STUB_CHAIN_JUMP) };
         let known = known
@@ -148,11 +160,14 @@ impl Image {
     }
 
     /// Whether `opcode` stands at `at`. It is followed by a 32-bit displacement, which must lead to `expected`.
-    fn refers(&self, at: usize, opcode: &[u8], expected: usize) -> Result<bool, Refusal> {
+    fn refers(&self, at: usize, opcode: &[u8], expected: usize, breakpoints: bool) -> Result<bool, Refusal> {
+        const INT3: u8 = 0xcc;
         // SAFETY: the caller has found the instruction to lie in the image's code, which stays mapped.
         let code = unsafe { core::slice::from_raw_parts(at as *const u8, opcode.len() + 4) };
         let (found, displacement) = code.split_at(opcode.len());
-        if found != opcode {
+        let is_opcode =
+            found[1..] == opcode[1..] && (found[0] == opcode[0] || (breakpoints && found[0] == INT3));
+        if !is_opcode {
             return Ok(false);
         }
         let displacement = displacement.try_into().map(i32::from_le_bytes).map_err(|_| Refusal::Table)?;

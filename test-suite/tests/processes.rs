@@ -274,6 +274,15 @@ fn threads_that_other_handlers_of_a_fork_make_patch_alone() {
 }
 
 #[test]
+fn who_forks_holds_the_lock_whatever_the_parent_left() {
+    let program = Program::build("abandoned.c", &[]).unwrap();
+    for who in ["", "heir"] {
+        let run = program.run(&[who]).unwrap_or_else(|error| panic!("{who}: {error}"));
+        assert_eq!(run.stdout(), "ok\n", "{who}");
+    }
+}
+
+#[test]
 fn a_process_that_is_off_makes_no_system_call() {
     for variant in VARIANTS {
         let program = Program::build("strict.c", variant).unwrap();

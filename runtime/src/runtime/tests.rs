@@ -331,17 +331,44 @@ fn a_site_that_is_off_stays_so_when_its_branches_cannot_be_freed() {
 }
 
 #[test]
+fn a_site_that_rests_learns_when_it_is_turned_on_again_and_is_not_decided_while_it_is_off() {
+    let emitted = Synthetic::new(&[(Form::Inline, 1)], 1);
+    let runtime = runtime(&emitted.image);
+    let (site, target) = (emitted.image.sites().next().unwrap(), emitted.functions()[0]);
+    let fast = || call(&runtime, &emitted, &site, target, false);
+    assert!((0..LEARN_LIMIT + 2).any(|_| fast()));
+    let record = runtime.records().next().unwrap();
+    runtime.silence(record, Refusal::None);
+    assert!(runtime.set_mode(Mode::Off));
+    // Its rest ends, as a call that wrote its length down may have it.
+    record.rest.store(-1, Ordering::Relaxed);
+    let taken = runtime.hold();
+    runtime.limit_reached(record);
+    assert_eq!((record.state(), record.rest.load(Ordering::Relaxed)), (State::Off, FOR_EVER));
+    drop(taken);
+    assert!(runtime.set_mode(Mode::On));
+    assert_eq!((record.state(), record.evidence()), (State::Learning, Evidence::Survey));
+    assert!((0..64 * LEARN_LIMIT).any(|_| fast()));
+}
+
+#[test]
 fn a_site_under_a_breakpoint_is_turned_off_and_on() {
     for form in [Form::Inline, Form::Stub] {
         let emitted = Synthetic::new(&[(form, 1)], 1);
         let runtime = runtime(&emitted.image);
         let (site, target) = (emitted.image.sites().next().unwrap(), emitted.functions()[0]);
         let fast = || call(&runtime, &emitted, &site, target, false);
-        assert!((0..LEARN_LIMIT + 2).any(|_| fast()));
         let set_first_byte = |byte: u8| {
             // SAFETY: nobody really executes this code.
             unsafe { System::open_code().unwrap().write(site.compare(), &[byte]).unwrap() };
         };
+        // One that has not run yet, too.
+        set_first_byte(0xcc);
+        assert_eq!(runtime.set_sites(false, |_| true), Some(1));
+        set_first_byte(COMPARE_OPCODE[0]);
+        assert!((0..2 * LEARN_LIMIT).all(|_| !fast()));
+        runtime.set_sites(true, |_| true);
+        assert!((0..LEARN_LIMIT + 2).any(|_| fast()));
         for switch in [
             |runtime: &Runtime, on| runtime.set_mode(if on { Mode::On } else { Mode::Off }),
             |runtime: &Runtime, on| runtime.set_sites(on, |_| true) == Some(1),

@@ -120,6 +120,8 @@ impl Sample {
     fn since(&self, before: Option<&Self>) -> u64 {
         let counted = self.counted.saturating_sub(before.map_or(0, |before| before.counted));
         let passed = match (before.and_then(|before| before.rest), self.rest) {
+            // A new rest has begun, or one for ever.
+            (Some(before), Some(now)) if before == i32::MAX || now > before => 0,
             (Some(before), Some(now)) => i64::from(before) - i64::from(now),
             _ => 0,
         };

@@ -51,13 +51,10 @@ pub(super) fn until_free<T>(runtime: &Runtime, mut action: impl FnMut() -> Optio
 ///
 /// While calls are counted, nothing is switched.
 fn all(mut action: impl FnMut(&Runtime) -> Option<usize>) -> Option<usize> {
-    if RUNTIME.mode() == Mode::Count {
-        return None;
-    }
     let (mut sum, mut any) = (Some(0), false);
     members::each(|runtime| {
         any = true;
-        let result = action(runtime);
+        let result = if runtime.mode() == Mode::Count { None } else { action(runtime) };
         sum = sum.and_then(|sum: usize| sum.checked_add(result?));
         ControlFlow::Continue(())
     });

@@ -7,17 +7,19 @@
 //! nothing. A child that was not waited for finds the lock wiped; what the lock guarded is forgotten, and the
 //! descriptor closed, when the child first takes it.
 
-use super::{Guard, api::until_free, start::RUNTIME};
+use super::{Guard, api::until_free, start::RUNTIME, sys};
 use crate::options::Mode;
 use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
-/// The lock, held from before the fork until after it, and the thread that holds it. Signals are not blocked: between our
+/// The lock, held from before the fork until after it, and the thread that holds it, of which process: what a child finds
+/// here may be another thread's of its parent, and a new thread may have the control block of that. Signals are not blocked: between our
 /// handlers of the fork those of others run, which may wait for threads that wait for a signal handler of this one.
 struct Held {
     guard: UnsafeCell<Option<Guard<'static>>>,
     thread: AtomicUsize,
+    process: AtomicU32,
     /// Forks of signal handlers that have come meanwhile.
     within: AtomicUsize,
 }
@@ -25,29 +27,45 @@ struct Held {
 // SAFETY: `guard` is only touched by `thread`, which holds the lock between `prepare` and `parent` or `child`.
 unsafe impl Sync for Held {}
 
-static HELD: Held =
-    Held { guard: UnsafeCell::new(None), thread: AtomicUsize::new(0), within: AtomicUsize::new(0) };
+static HELD: Held = Held {
+    guard: UnsafeCell::new(None),
+    thread: AtomicUsize::new(0),
+    process: AtomicU32::new(0),
+    within: AtomicUsize::new(0),
+};
+
+/// The process that forks.
+static FORKING: AtomicU32 = AtomicU32::new(0);
 
 impl Held {
-    fn is_mine(&self) -> bool {
+    /// Whether this thread, of `process` or just forked out of it, holds the lock.
+    fn is_mine(&self, process: u32) -> bool {
         self.thread.load(Ordering::Relaxed) == this_thread()
+            && self.process.load(Ordering::Relaxed) == process
     }
 
-    fn put(&self, guard: Guard<'static>) {
-        // SAFETY: this thread holds the lock, and takes no signals yet.
-        let guard = unsafe { (*self.guard.get()).insert(guard) };
+    fn put(&self, guard: Guard<'static>, process: u32) {
+        // SAFETY: this thread holds the lock, and takes no signals yet. What was here before is forgotten: it is the
+        // parent's.
+        unsafe { self.guard.get().write(Some(guard)) };
+        self.process.store(process, Ordering::Relaxed);
         self.thread.store(this_thread(), Ordering::Relaxed);
-        guard.let_signals_in();
+        // SAFETY: as above.
+        if let Some(guard) = unsafe { &mut *self.guard.get() } {
+            guard.let_signals_in();
+        }
     }
 
-    /// The guard that this thread put here before it forked, if it did.
-    fn take(&self) -> Option<Guard<'static>> {
-        if !self.is_mine() {
+    /// The guard that this thread put here before it forked, if it did. It takes no signals until that is dropped.
+    fn take(&self, process: u32) -> Option<Guard<'static>> {
+        if !self.is_mine(process) {
             return None;
         }
-        self.thread.store(0, Ordering::Relaxed);
         // SAFETY: this thread, or the one that it is the copy of, holds the lock.
-        unsafe { (*self.guard.get()).take() }
+        let mut guard = unsafe { (*self.guard.get()).take() }?;
+        guard.keep_signals_out();
+        self.thread.store(0, Ordering::Relaxed);
+        Some(guard)
     }
 }
 
@@ -68,7 +86,9 @@ static GAVE_UP: AtomicBool = AtomicBool::new(false);
 extern "C" fn prepare() {
     // SAFETY: the assembly below.
     ALONE.store(unsafe { __relpoline_is_alone() }, Ordering::Relaxed);
-    if HELD.is_mine() {
+    let process = sys::process_id();
+    FORKING.store(process, Ordering::Relaxed);
+    if HELD.is_mine(process) {
         HELD.within.fetch_add(1, Ordering::Relaxed);
         return;
     }
@@ -80,22 +100,23 @@ extern "C" fn prepare() {
     let guard = if waits { until_free(&RUNTIME, || RUNTIME.hold()) } else { RUNTIME.hold() };
     GAVE_UP.store(guard.is_none(), Ordering::Relaxed);
     if let Some(guard) = guard {
-        HELD.put(guard);
+        HELD.put(guard, process);
     }
 }
 
 extern "C" fn parent() {
-    if HELD.is_mine() && HELD.within.load(Ordering::Relaxed) > 0 {
+    let process = sys::process_id();
+    if HELD.is_mine(process) && HELD.within.load(Ordering::Relaxed) > 0 {
         HELD.within.fetch_sub(1, Ordering::Relaxed);
         return;
     }
-    drop(HELD.take());
+    drop(HELD.take(process));
 }
 
 extern "C" fn child() {
     RUNTIME.claim();
     HELD.within.store(0, Ordering::Relaxed);
-    match HELD.take() {
+    match HELD.take(FORKING.load(Ordering::Relaxed)) {
         Some(guard) => guard.let_go_after_fork(),
         // Gives up what the patcher had open, if there was one.
         None => drop(RUNTIME.hold()),

@@ -383,15 +383,22 @@ impl Guard<'_> {
         }
     }
 
+    /// Blocks signals again.
+    pub fn keep_signals_out(&mut self) {
+        self.signals.get_or_insert_with(sys::block_signals);
+    }
+
     /// Lets go of the lock in a child whose page has been wiped since: nothing was half done.
     pub fn let_go_after_fork(self) {
-        let guard = ManuallyDrop::new(self);
+        let mut guard = ManuallyDrop::new(self);
         // The lock is free since the fork, and other handlers may have made threads that take it: such a thread has
         // found out by itself what there was to find out.
         // Acquire: as in Lock::try_lock.
         if guard.page.held.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok() {
             guard.page.known.store(1, Ordering::Relaxed);
             drop(ManuallyDrop::into_inner(guard));
+        } else {
+            guard.let_signals_in();
         }
     }
 }

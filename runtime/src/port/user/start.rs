@@ -99,8 +99,13 @@ fn prepare(image: &Image, options: Options) {
             return ControlFlow::Continue(());
         }
         // The process may have been turned off since the options were read.
-        if other.mode() != RUNTIME.mode() {
-            RUNTIME.set_mode(other.mode());
+        match other.mode() {
+            mode if mode == RUNTIME.mode() => {}
+            // No site has run yet.
+            Mode::Count => RUNTIME.store_mode(Mode::Count),
+            mode => {
+                RUNTIME.set_mode(mode);
+            }
         }
         // The objects that an executable needs start before it does.
         // SAFETY: which one leads was found out at its start.
