@@ -28,8 +28,8 @@ Usage: cargo [+TOOLCHAIN] relpoline [--build-std] COMMAND [ARGUMENT]...
 
 --build-std builds Rust's standard library with relpolines, too; it needs its source (rustup component add rust-src).
 Runs 'cargo COMMAND ARGUMENT...' with relpoline-rustc as RUSTC_WRAPPER and relpoline-rustdoc as RUSTDOC, which runs
-what RUSTDOC names (but not what 'build.rustdoc' does). Everything is compiled again when relpoline changes. RELPOLINE_DISABLE=1 builds as cargo alone does. 'relpoline info' says whether everything
-needed is there.
+what RUSTDOC names (but not what 'build.rustdoc' does). Everything is compiled again when relpoline changes.
+RELPOLINE_DISABLE=1 builds as cargo alone does. 'relpoline info' says whether everything needed is there.
 ";
 
 fn main() -> ExitCode {
