@@ -14,8 +14,10 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 /// The lock, held from before the fork until after it, and the thread that holds it, of which process: what a child finds
-/// here may be another thread's of its parent, and a new thread may have the control block of that. Signals are not blocked: between our
-/// handlers of the fork those of others run, which may wait for threads that wait for a signal handler of this one.
+/// here may be another thread's of its parent, and a new thread may have the control block of that.
+///
+/// Signals are not blocked meanwhile: between our handlers of the fork those of others run, which may wait for threads that
+/// wait for a signal handler of this one.
 struct Held {
     guard: UnsafeCell<Option<Guard<'static>>>,
     thread: AtomicUsize,
