@@ -178,7 +178,8 @@ pub fn compile(
             program::warn(
                 name,
                 &format!(
-                    "target {target} is not supported (expected x86_64-*-linux-*): indirect calls stay as they are"
+                    "target {target} is not supported (expected x86_64-*-linux-*; other ELF targets of x86 get retpolines): \
+                     indirect calls stay as they are"
                 ),
             );
         }
@@ -308,9 +309,12 @@ impl Support {
     fn of(target: &str) -> Self {
         let parts: Vec<&str> = target.split('-').collect();
         let linux = parts.iter().skip(1).any(|part| *part == "linux");
+        // Those whose object files are not ELF, as the plugin has it.
+        let others = ["windows", "darwin", "apple", "macos", "uefi", "cygwin"];
         match parts[0] {
+            _ if others.iter().any(|other| target.contains(other)) => Self::None,
             "x86_64" if linux && !target.ends_with("x32") => Self::Full,
-            "x86_64" | "i586" | "i686" if linux => Self::Retpolines,
+            "x86_64" | "i586" | "i686" => Self::Retpolines,
             _ => Self::None,
         }
     }
@@ -369,7 +373,10 @@ mod tests {
         assert_eq!(Support::of("x86_64-linux-android"), Support::Full);
         assert_eq!(Support::of("x86_64-unknown-linux-gnux32"), Support::Retpolines);
         assert_eq!(Support::of("i686-unknown-linux-gnu"), Support::Retpolines);
-        for target in ["x86_64-unknown-none", "aarch64-unknown-linux-gnu", "x86_64-apple-darwin", "my.json"] {
+        for target in ["x86_64-unknown-freebsd", "x86_64-unknown-none", "i686-unknown-netbsd"] {
+            assert_eq!(Support::of(target), Support::Retpolines, "{target}");
+        }
+        for target in ["aarch64-unknown-linux-gnu", "x86_64-apple-darwin", "my.json"] {
             assert_eq!(Support::of(target), Support::None, "{target}");
         }
     }
