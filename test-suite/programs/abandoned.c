@@ -7,7 +7,6 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <string.h>
-#include <sys/wait.h>
 
 static __thread int keep, look;
 static sem_t kept, go;
@@ -42,14 +41,6 @@ static void first_of_all(void) {
         abort();
 }
 __attribute__((section(".preinit_array"), used)) static void (*const first)(void) = first_of_all;
-
-static void end_of(pid_t child) {
-    int status = -1;
-    if (child < 0 || waitpid(child, &status, 0) != child || status != 0) {
-        fprintf(stderr, "child: status %x\n", status);
-        abort();
-    }
-}
 
 static void *fork_once(void *argument) {
     pid_t child = fork();

@@ -4,7 +4,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/wait.h>
 
 static volatile sig_atomic_t taken;
 static int nested;
@@ -12,14 +11,6 @@ static int nested;
 static void call_sites(unsigned first) {
     for (unsigned round = 0; round < 300; round++)
         check((first + round % 3) % SITES, first % TARGETS, round);
-}
-
-static void end_of(pid_t child) {
-    int status = -1;
-    if (child < 0 || waitpid(child, &status, 0) != child || status != 0) {
-        fprintf(stderr, "child: status %x\n", status);
-        abort();
-    }
 }
 
 static void handler(int number) {

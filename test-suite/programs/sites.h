@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 typedef uint64_t (*target_t)(uint64_t);
@@ -42,6 +43,15 @@ static inline void check(unsigned site, unsigned target, uint64_t x) {
     uint64_t found = call_site(site, targets[target], x);
     if (found != expected) {
         fprintf(stderr, "WRONG CALL: site %u, target %u, x %llu\n", site, target, (unsigned long long)x);
+        abort();
+    }
+}
+
+// Waits for a child, which must end well.
+static inline void end_of(pid_t child) {
+    int status = -1;
+    if (child < 0 || waitpid(child, &status, 0) != child || status != 0) {
+        fprintf(stderr, "child: status %x\n", status);
         abort();
     }
 }

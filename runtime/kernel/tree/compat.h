@@ -54,8 +54,6 @@ static inline int relpoline_set_rox(unsigned long start, int pages)
 
 #endif
 
-#ifdef CONFIG_MODULES
-
 static inline struct relpoline_place relpoline_module_place(struct module *module)
 {
 	struct relpoline_place place = {
@@ -76,7 +74,5 @@ static inline struct relpoline_place relpoline_module_place(struct module *modul
 
 	return place;
 }
-
-#endif
 
 #endif

@@ -271,8 +271,6 @@ static void relpoline_switch(enum relpoline_mode mode)
 
 /* Modules */
 
-#ifdef CONFIG_MODULES
-
 /*
  * Branches into a module that has gone can lead elsewhere when everybody has left them: a task that was preempted
  * between compare and branch has been scheduled again (RCU tasks), and so has whatever ran on each CPU, the idle
@@ -354,8 +352,6 @@ static struct notifier_block relpoline_module_block = {
 	.notifier_call = relpoline_module_notify,
 };
 
-#endif
-
 /* Start */
 
 static int __init relpoline_parse(char *text)
@@ -400,9 +396,7 @@ static int __init relpoline_init(void)
 		pr_warn("no memory: all calls stay retpolines\n");
 		return -ENOMEM;
 	}
-#ifdef CONFIG_MODULES
 	register_module_notifier(&relpoline_module_block);
-#endif
 	pr_info("%zu sites, mode %u\n", place.rows, relpoline_mode);
 	if (relpoline_mode != RELPOLINE_OFF)
 		queue_delayed_work(system_unbound_wq, &relpoline_worker, RELPOLINE_BUSY);
