@@ -4,7 +4,7 @@
 //! as they are, which is right for whoever is between a gate and its branch.
 
 use crate::layout::record::State;
-use crate::layout::{Cell, GATE_CHAIN, GATE_QUIET};
+use crate::layout::{Cell, GATE_OFF, GATE_QUIET};
 use crate::options::Mode;
 use crate::patch;
 use crate::policy::Evidence;
@@ -12,9 +12,6 @@ use crate::record::Record;
 use crate::runtime::Runtime;
 use crate::site::{Image, Site};
 use core::sync::atomic::{Ordering, fence};
-
-/// The gate of a site that has never run and was turned off. Its chain branch leads to the slow path as well.
-const IDLE_AND_OFF: usize = GATE_QUIET | GATE_CHAIN;
 
 impl Runtime {
     /// Sends every converted call to the retpoline (`Mode::Off`); lets sites use what they have learned again, and
@@ -83,19 +80,7 @@ impl Runtime {
     fn switch(&self, image: &Image, mode: Mode, chosen: impl Fn(&Site) -> bool) {
         for site in image.sites().filter(|site| chosen(site)) {
             let record = match site.cell_to_switch(image) {
-                Some(cell) => {
-                    // Idle sites stop asking for a record, and start again.
-                    let gate = match mode {
-                        Mode::Off => IDLE_AND_OFF,
-                        Mode::Freeze => GATE_QUIET,
-                        Mode::On | Mode::Count => 0,
-                    };
-                    let address = |gate: usize| gate & !(GATE_QUIET | GATE_CHAIN);
-                    let change = |found| (address(found) == 0).then_some(gate);
-                    let found = cell.gate.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
-                    // SAFETY: the gate holds the address of the site's record, which is never freed.
-                    unsafe { (address(found.unwrap_or_else(|found| found)) as *const Record).as_ref() }
-                }
+                Some(cell) => switch_idle(cell, mode),
                 // Its code is not what was emitted. What has a record was called, and has the cell that its stub named.
                 None => {
                     self.records().find(|record| core::ptr::from_ref(record.cell()) as usize == site.cell())
@@ -109,6 +94,23 @@ impl Runtime {
             }
         }
     }
+}
+
+/// Has a site that has never run stop asking for a record, or ask for one again. Returns the record of one that has run,
+/// whose gate is left as it is.
+pub(crate) fn switch_idle(cell: &Cell, mode: Mode) -> Option<&Record> {
+    let idle = match mode {
+        // Not the bit of `quieten`, which another thread takes back, and not that of the chain: whoever passes that
+        // stands in front of a branch that is still to be written.
+        Mode::Off => GATE_QUIET | GATE_OFF,
+        Mode::Freeze => GATE_QUIET,
+        Mode::On | Mode::Count => 0,
+    };
+    // SAFETY: the cell is there.
+    let record = |gate| unsafe { Record::of_gate(gate) };
+    let change = |gate| record(gate).is_none().then_some(idle);
+    let found = cell.gate.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
+    record(found.unwrap_or_else(|found| found))
 }
 
 /// Closes the ways into the site's branches, but not what lies behind the chain's gate.

@@ -14,6 +14,7 @@ use crate::control;
 use crate::layout::record::State;
 use crate::layout::{COMPARE_OPCODE, COMPARE_TAIL, Cell, Form, GATE_TEST, HOT_JUMP, JE, JMP, LEA_OPCODE};
 use crate::memory::Arena;
+use crate::options::Mode;
 use crate::patch::{self, Bodies, FLAG_TEST_OPCODE, JE_SHORT};
 use crate::policy::Refusal;
 pub use crate::port::user::{Guard, Lock, Symbols};
@@ -546,6 +547,21 @@ fn no_sequence_of_acts_ever_makes_a_wrong_call() {
         for acts in sequences(&ACTS, 4) {
             let mut site = Watched::new(form, 3, None);
             acts.iter().for_each(|&act| site.act(act));
+        }
+    }
+}
+
+#[test]
+fn nor_does_a_site_that_is_turned_off_before_it_first_runs() {
+    for form in [Form::Inline, Form::Stub] {
+        for mode in [Mode::Off, Mode::Freeze] {
+            let mut site = Watched::new(form, 2, None);
+            for mode in [mode, Mode::On] {
+                control::switch_idle(site.record.cell(), mode);
+                look();
+            }
+            site.act(Act::Open(0));
+            site.act(Act::Open(1));
         }
     }
 }

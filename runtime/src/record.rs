@@ -81,7 +81,16 @@ impl Record {
     pub unsafe fn of_cell<'a>(address: usize) -> Option<&'a Self> {
         // SAFETY: the caller's promise.
         let gate = unsafe { &*(address as *const Cell) }.gate.load(Ordering::Acquire);
-        // SAFETY: the gate holds the address of the site's record, which is not freed before its cell.
+        // SAFETY: it was read from a cell.
+        unsafe { Self::of_gate(gate) }
+    }
+
+    /// The record whose address is in this value of [`Cell::gate`].
+    ///
+    /// # Safety
+    /// It was read from a cell that has not been freed since.
+    pub unsafe fn of_gate<'a>(gate: usize) -> Option<&'a Self> {
+        // SAFETY: the address of a record, which is not freed before the cell, or 0.
         unsafe { ((gate & !(ALIGN - 1)) as *const Self).as_ref() }
     }
 

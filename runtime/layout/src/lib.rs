@@ -205,8 +205,8 @@ impl Entry {
 pub struct Cell {
     /// Target that the compare matches; [`NEVER`] at first, or what [`closes`] it.
     pub hot: AtomicU64,
-    /// Address of the site's record, 0 until the site first runs; [`GATE_QUIET`] and [`GATE_CHAIN`] in the
-    /// lowest bits.
+    /// Address of the site's record, 0 until the site first runs; [`GATE_QUIET`], [`GATE_CHAIN`] and [`GATE_OFF`] in
+    /// the lowest bits.
     pub gate: AtomicUsize,
 }
 
@@ -226,6 +226,9 @@ pub const GATE_QUIET: usize = 1;
 
 /// Bit of [`Cell::gate`]: the stub's chain branch is taken.
 pub const GATE_CHAIN: usize = 2;
+
+/// Bit of [`Cell::gate`]: a site that has never run was turned off.
+pub const GATE_OFF: usize = 4;
 
 const _: () = {
     assert!(size_of::<Entry>() == 20 && align_of::<Entry>() == 4);

@@ -2,7 +2,6 @@
 //! the branches as they are at the moment. No call may come to another function than it asked for.
 
 use super::*;
-use crate::layout::record::ALIGN;
 use crate::layout::{COMPARE_OPCODE, Form, GATE_CHAIN};
 use crate::model;
 use crate::policy::Pace;
@@ -56,8 +55,8 @@ fn runtime(image: &Image) -> Alone {
 fn slow_path(runtime: &Runtime, cell: &Cell, target: u64) {
     // Acquire: the loads and stores through the pointer depend on it, which x86 keeps in order.
     let gate = cell.gate.load(Ordering::Acquire);
-    // SAFETY: the gate holds the address of the site's record, which is never freed.
-    let record = unsafe { ((gate & ALIGN.wrapping_neg()) as *const Record).as_ref() };
+    // SAFETY: it was read from a cell.
+    let record = unsafe { Record::of_gate(gate) };
     let Some(record) = record else {
         if gate & GATE_QUIET == 0 {
             runtime.first_call(cell);

@@ -6,7 +6,6 @@ use super::members;
 use super::symbols::Symbols;
 use super::sys::{self, Mapping};
 use crate::layout::record::WAYS;
-use crate::layout::{GATE_CHAIN, GATE_QUIET};
 use crate::profile::{self, Line, Writer};
 use crate::record::Record;
 use crate::runtime::{Known, Runtime};
@@ -311,9 +310,9 @@ fn learned(writer: &mut Writer, object: &[u8], image: &Image, symbols: &Symbols)
 }
 
 fn record_of(image: &Image, site: &Site) -> Option<&'static Record> {
-    let gate = site.cell_in(image)?.gate.load(Ordering::Relaxed) & !(GATE_QUIET | GATE_CHAIN);
-    // SAFETY: the gate holds the address of the site's record, which is never freed.
-    unsafe { (gate as *const Record).as_ref() }
+    let gate = site.cell_in(image)?.gate.load(Ordering::Relaxed);
+    // SAFETY: it was read from a cell of the image.
+    unsafe { Record::of_gate(gate) }
 }
 
 /// The targets that a site has open branches to, 0 behind the last: the inline one, then by their calls so far.
