@@ -112,6 +112,33 @@ fn objects_without_a_note_speak_for_themselves() {
 }
 
 #[test]
+fn objects_whose_notes_were_moved_are_found_and_those_that_lie_are_not() {
+    for variant in [&[] as &[&str], &["-no-pie"]] {
+        let plugins = Plugins::build(variant);
+        for path in [plugins.program.path()].into_iter().chain(plugins.paths.iter().map(PathBuf::as_path)) {
+            // Longer than what was there, so that it has to make room.
+            let patchelf = std::process::Command::new("patchelf")
+                .args(["--set-rpath", &"/nowhere".repeat(40)])
+                .arg(path)
+                .status()
+                .expect("patchelf is installed by ci/setup");
+            assert!(patchelf.success(), "{}", path.display());
+        }
+        let [before, after] = plugins.before_and_after();
+        assert_eq!(sites(&before, "libkeep.so").len(), 1, "{variant:?} {before}");
+        assert_eq!(sites(&after, "libkeep.so")[0]["state"], "learning", "{variant:?} {after}");
+    }
+    let program = Program::build("names.c", &["-Wl,--build-id=none"]).unwrap();
+    let mut file = std::fs::read(program.path()).unwrap();
+    let head = b"\x01\0\0\0relpoline\0\0\0";
+    let note = file.windows(head.len()).position(|bytes| bytes == head).unwrap() + head.len();
+    file[note..note + 4].fill(0x11);
+    std::fs::write(program.path(), file).unwrap();
+    let files = [1, 2, 3, 4, 5, 6].map(|step| program.dir().join(format!("step-{step}")));
+    assert_eq!(program.run(&files).unwrap().total("sites"), 256);
+}
+
+#[test]
 fn a_program_that_the_dynamic_linker_was_asked_to_run_speaks_for_all() {
     let program = Program::build("begin.c", &[]).unwrap();
     let stats = program.dir().join("stats.json");

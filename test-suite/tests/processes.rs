@@ -283,6 +283,11 @@ fn who_forks_holds_the_lock_whatever_the_parent_left() {
 }
 
 #[test]
+fn signals_that_are_blocked_stay_so_while_sites_are_patched() {
+    attack("pending.c", &[], 256);
+}
+
+#[test]
 fn a_process_that_is_off_makes_no_system_call() {
     for variant in VARIANTS {
         let program = Program::build("strict.c", variant).unwrap();

@@ -64,8 +64,11 @@ unsafe extern "C" {
 /// Offsets and constants of ELF's 64-bit headers (System V ABI, chapter 5). Only these
 /// few fields are needed, and the crates that read ELF files call through pointers.
 mod elf {
+    pub const MAGIC: [u8; 5] = *b"\x7fELF\x02"; // EI_MAG and EI_CLASS
     pub const HEADER_OFFSETS: (usize, usize, usize) = (32, 54, 56); // e_phoff, e_phentsize, e_phnum
+    pub const HEADER_SIZE: usize = 64;
     pub const PT_LOAD: u32 = 1;
+    pub const PT_PHDR: u32 = 6;
     pub const PF_X: u32 = 1;
     pub const SEGMENT_SIZE: usize = 56;
 }
@@ -81,34 +84,57 @@ fn executable_headers() -> Option<usize> {
     }
 }
 
+impl Bounds {
+    fn own() -> Self {
+        let mut bounds = Self::default();
+        // SAFETY: writes the three words.
+        unsafe { __relpoline_bounds(&mut bounds) };
+        bounds
+    }
+
+    /// Address of the image's ELF header, if it is mapped.
+    fn header(&self) -> Option<usize> {
+        // SAFETY: the linker defines the header's address only where the first page of the image is mapped.
+        let is_there = |at: usize| unsafe { core::ptr::read_unaligned(at as *const [u8; 5]) } == elf::MAGIC;
+        if self.header == 0 {
+            return None;
+        }
+        if is_there(self.header) {
+            return Some(self.header);
+        }
+        // Tools like patchelf make room for more headers in front of a program that cannot be moved.
+        let first = executable_headers()?;
+        // SAFETY: the executable's first program header.
+        let (kind, offset) = unsafe { ((first as *const u32).read(), (first as *const usize).add(1).read()) };
+        // The program headers follow the ELF header.
+        let header = first - elf::HEADER_SIZE;
+        (kind == elf::PT_PHDR && offset == elf::HEADER_SIZE && is_there(header)).then_some(header)
+    }
+}
+
 /// Whether this copy of the runtime is the executable's.
 pub fn is_executable() -> bool {
-    let mut bounds = Bounds::default();
-    // SAFETY: writes the three words.
-    unsafe { __relpoline_bounds(&mut bounds) };
-    if bounds.header == 0 {
-        return false;
-    }
-    // SAFETY: the header is mapped: the linker defines its address only then.
-    let offset =
-        unsafe { core::ptr::read_unaligned((bounds.header + elf::HEADER_OFFSETS.0) as *const usize) };
-    executable_headers() == Some(bounds.header + offset)
+    let Some(header) = Bounds::own().header() else { return false };
+    // SAFETY: the header is mapped.
+    let offset = unsafe { core::ptr::read_unaligned((header + elf::HEADER_OFFSETS.0) as *const usize) };
+    executable_headers() == Some(header + offset)
 }
 
 /// The image, or `None` where its headers are not mapped or its table is damaged.
 pub fn own() -> Option<Image> {
-    let mut bounds = Bounds::default();
-    // SAFETY: writes the three words.
-    unsafe { __relpoline_bounds(&mut bounds) };
+    let bounds = Bounds::own();
     let length = bounds.table_end.checked_sub(bounds.table)?;
-    if bounds.header == 0 || length % size_of::<Entry>() != 0 || bounds.table % align_of::<Entry>() != 0 {
+    if length % size_of::<Entry>() != 0 || !bounds.table.is_multiple_of(align_of::<Entry>()) {
         return None;
     }
     // SAFETY: the linker's bounds of a section that is mapped as long as this code is.
     let entries =
         unsafe { core::slice::from_raw_parts(bounds.table as *const Entry, length / size_of::<Entry>()) };
-    // SAFETY: the headers are mapped: the linker defines their address only then.
-    unsafe { segments(bounds.header) }.map(|(base, text, data)| Image { base, text, data, entries })
+    // SAFETY: the header is mapped, and so are those that it leads to.
+    let (base, text, data) = unsafe { segments(bounds.header()?) }?;
+    // Not those of another image.
+    let is_own = data.start <= bounds.table && bounds.table_end <= data.end;
+    is_own.then_some(Image { base, text, data, entries })
 }
 
 /// # Safety

@@ -6,6 +6,8 @@
 //! Copies find each other by an ELF note that leads to the copy's [`Runtime`], by way of the dynamic linker's list
 //! of objects. That needs no exported symbol and knows of objects that were loaded with `RTLD_LOCAL`; it ends at the
 //! borders of a `dlmopen` namespace. A copy of another build is none of them: its data may be laid out differently.
+//! Tools that edit objects, as patchelf does, move notes and leave what they hold as it was. So the note leads to a mark
+//! in the object's constants, which stay where they are, and nothing else is believed.
 //!
 //! The dynamic linker holds a lock meanwhile, which the child of a fork may find held for ever by a thread that it does
 //! not have. So in a forked child each copy is by itself, unless the parent had only one thread (`fork.rs`).
@@ -17,7 +19,7 @@ use core::cell::Cell;
 use core::ffi::{c_int, c_void};
 use core::ops::ControlFlow;
 
-/// Name in the note, with the NUL and padded.
+/// Name in the note and in the mark, with the NUL and padded.
 const OWNER: [u8; 12] = *b"relpoline\0\0\0";
 /// Bytes of the name that count.
 const OWNER_SIZE: u32 = 10;
@@ -43,17 +45,39 @@ struct Note {
     content_size: u32,
     kind: u32,
     owner: [u8; 12],
+    /// Distance from this field to the mark.
+    mark: i32,
+    /// Distance from this field to the object's ELF header.
+    header: i32,
+    build: [u32; 2],
+}
+
+/// What says that there is a runtime.
+#[repr(C)]
+struct Mark {
+    owner: [u8; 12],
     /// Distance from this field to the runtime.
     runtime: i32,
-    build: [u32; 2],
+    build: u64,
 }
 
 global_asm!(
     r#"
     .section .note.relpoline,"a",@note
     .p2align 2
+    .long {owner_size}, 16, {kind}
+    .asciz "relpoline"
+    .p2align 2
+    .hidden __ehdr_start
+    .weak __ehdr_start
+    .long .Lrelpoline_mark - .
+    .long __ehdr_start - .
+    .quad {build}
+
+    .section .rodata.relpoline,"a",@progbits
+    .p2align 3
     .hidden {runtime}
-    .long {owner_size}, 12, {kind}
+.Lrelpoline_mark:
     .asciz "relpoline"
     .p2align 2
     .long {runtime} - .
@@ -120,34 +144,52 @@ pub fn each<F: FnMut(&Runtime) -> ControlFlow<()>>(mut action: F) {
 fn runtime_of(info: &libc::dl_phdr_info) -> Option<&'static Runtime> {
     // SAFETY: the dynamic linker's copy of the object's program headers.
     let headers = unsafe { core::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
-    let loaded = |from: u64, size: u64| {
-        headers.iter().any(|header| {
-            header.p_type == libc::PT_LOAD
-                && header.p_flags & libc::PF_R != 0
-                && header.p_vaddr <= from
-                && from + size <= header.p_vaddr + header.p_filesz
+    let segments = || headers.iter().filter(|header| header.p_type == libc::PT_LOAD);
+    let base = info.dlpi_addr as usize;
+    let is_loaded = |start: usize, size: usize| {
+        segments().filter(|segment| segment.p_flags & libc::PF_R != 0).any(|segment| {
+            let from = start.wrapping_sub(base).checked_sub(segment.p_vaddr as usize);
+            from.and_then(|from| from.checked_add(size)).is_some_and(|end| end <= segment.p_memsz as usize)
         })
     };
     let notes = headers.iter().filter(|header| header.p_type == libc::PT_NOTE);
-    notes.filter(|header| loaded(header.p_vaddr, header.p_memsz)).find_map(|header| {
-        let start = info.dlpi_addr.wrapping_add(header.p_vaddr) as usize;
+    let starts = notes.filter_map(|header| {
+        let start = base.wrapping_add(header.p_vaddr as usize);
         let last = (header.p_memsz as usize).checked_sub(size_of::<Note>())?;
         // Linkers put notes that are padded to four bytes and to eight into one segment, so what stands in front
         // does not tell where a note begins.
-        let note = (start..=start + last).step_by(4).find(|&at| is_ours(at as *const Note))?;
-        let field = note + core::mem::offset_of!(Note, runtime);
+        is_loaded(start, header.p_memsz as usize).then(|| (start..=start + last).step_by(4))
+    });
+    starts.flatten().find_map(|start| {
         // SAFETY: within a segment that is mapped and readable.
-        let distance = unsafe { core::ptr::read_unaligned(field as *const i32) };
-        let runtime = field.wrapping_add_signed(distance as isize);
-        // SAFETY: the note is of this very build, so it leads to a runtime, which is all atomics or guarded by them,
+        let note: Note = unsafe { core::ptr::read_unaligned(start as *const Note) };
+        let build = u64::from(note.build[0]) | u64::from(note.build[1]) << 32;
+        if note.owner_size != OWNER_SIZE || note.kind != TYPE || note.owner != OWNER || build != BUILD {
+            return None;
+        }
+        let to = |field: usize, distance: i32| field.wrapping_add_signed(distance as isize);
+        let field = start + core::mem::offset_of!(Note, mark);
+        let by_itself = to(field, note.mark);
+        let behind_header =
+            by_itself.wrapping_sub(to(start + core::mem::offset_of!(Note, header), note.header));
+        // Where the note was moved; the header began a segment when the object was linked.
+        let by_header =
+            segments().map(|segment| base.wrapping_add(segment.p_vaddr as usize).wrapping_add(behind_header));
+        let mark = core::iter::once(by_itself).chain(by_header).find(|&place| {
+            is_loaded(place, size_of::<Mark>())
+                && place % align_of::<Mark>() == 0
+                // SAFETY: within a segment that is mapped and readable, and aligned.
+                && is_ours(unsafe { &*(place as *const Mark) })
+        })?;
+        // SAFETY: as said.
+        let distance = unsafe { &*(mark as *const Mark) }.runtime;
+        let runtime = to(mark + core::mem::offset_of!(Mark, runtime), distance);
+        // SAFETY: the mark is of this very build, so it leads to a runtime, which is all atomics or guarded by them,
         // and stays for as long as the object.
         Some(unsafe { &*(runtime as *const Runtime) })
     })
 }
 
-fn is_ours(note: *const Note) -> bool {
-    // SAFETY: the caller has found the note to lie in readable memory.
-    let note = unsafe { core::ptr::read_unaligned(note) };
-    let build = u64::from(note.build[0]) | u64::from(note.build[1]) << 32;
-    note.owner_size == OWNER_SIZE && note.kind == TYPE && note.owner == OWNER && build == BUILD
+fn is_ours(mark: &Mark) -> bool {
+    mark.owner == OWNER && mark.build == BUILD
 }

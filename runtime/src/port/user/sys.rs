@@ -311,9 +311,10 @@ pub fn membarrier(command: i32) -> bool {
 const RAISED_BY_INSTRUCTIONS: [i32; 6] =
     [libc::SIGILL, libc::SIGTRAP, libc::SIGBUS, libc::SIGFPE, libc::SIGSEGV, libc::SIGSYS];
 
-/// Blocks every signal of this thread that comes from elsewhere, and returns the mask that was in force.
+/// Blocks every signal of this thread that comes from elsewhere, besides those that are blocked already, and returns the
+/// mask that was in force.
 pub fn block_signals() -> u64 {
-    set_signal_mask(libc::SIG_SETMASK, !set_of(&RAISED_BY_INSTRUCTIONS))
+    set_signal_mask(libc::SIG_BLOCK, !set_of(&RAISED_BY_INSTRUCTIONS))
 }
 
 /// Whether the mask is that of [`block_signals`]: the C library lets no program block the two that it uses itself.
