@@ -25,6 +25,7 @@ pub mod memory;
 #[cfg(test)]
 mod model;
 pub mod options;
+pub mod output;
 pub mod patch;
 pub mod policy;
 pub mod port;

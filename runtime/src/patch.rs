@@ -584,8 +584,7 @@ pub fn reaches(image: &Image, target: u64) -> bool {
     target.abs_diff(start) < reach && target.abs_diff(end) < reach
 }
 
-/// Writes a body: links that lead to its end, the jump to the next body, which leads to the slow path like the one
-/// behind it; and the slots, all closed, and the flags, none set.
+/// Writes a body without a link, and its slots, all closed, and flags, none set.
 ///
 /// # Safety
 /// Nobody can execute the body.
@@ -596,31 +595,37 @@ unsafe fn write_body(
     chain: &Chain,
     slow: usize,
 ) -> Result<(), Refusal> {
+    chain.flags().store(0, Ordering::Relaxed);
+    (0..LINKS).for_each(|link| close_slot(chain.slot(link)));
+    let code = code_of_body(chain.body, chain.slots, slow)?;
+    // SAFETY: the caller's promise.
+    unsafe { writer.write(chain.body, &code) }
+}
+
+/// The code of a body without a link: the branches of all links lead to its end, which leads to the slow path, and so
+/// does the jump to the next body.
+pub fn code_of_body(body: usize, slots: usize, slow: usize) -> Result<[u8; BODY_SIZE], Refusal> {
     let mut code = [0u8; BODY_SIZE];
     let mut at = 0;
     let mut put = |bytes: &[u8]| {
         code[at..at + bytes.len()].copy_from_slice(bytes);
         at += bytes.len();
     };
-    chain.flags().store(0, Ordering::Relaxed);
-    let flags = chain.slots + LINKS * 8;
     for link in 0..LINKS {
-        chain.slot(link).store(closes_slot(chain.slot(link)), Ordering::Relaxed);
-        let start = chain.body + link * LINK_SIZE;
+        let start = body + link * LINK_SIZE;
         put(&COMPARE_OPCODE);
-        put(&displacement(start + LINK_BRANCH, chain.slots + link * 8)?.to_le_bytes());
+        put(&displacement(start + LINK_BRANCH, slots + link * 8)?.to_le_bytes());
         put(&JE);
-        put(&displacement(start + LINK_GATE, chain.end())?.to_le_bytes());
+        put(&displacement(start + LINK_GATE, body + BODY_END)?.to_le_bytes());
         put(&FLAG_TEST_OPCODE);
-        put(&displacement(start + LINK_GATE + 7, flags)?.to_le_bytes());
+        put(&displacement(start + LINK_GATE + 7, slots + LINKS * 8)?.to_le_bytes());
         put(&[1 << link, JE_SHORT, (BODY_END - (link + 1) * LINK_SIZE) as u8]);
     }
     for jump in [NEXT_JUMP, BODY_END] {
         put(&[JMP]);
-        put(&displacement(chain.body + jump + BRANCH_SIZE, slow)?.to_le_bytes());
+        put(&displacement(body + jump + BRANCH_SIZE, slow)?.to_le_bytes());
     }
-    // SAFETY: the caller's promise.
-    unsafe { writer.write(chain.body, &code) }
+    Ok(code)
 }
 
 /// Retargets the direct branch at `at` from `old` to `new`:

@@ -13,7 +13,7 @@
 //! other functions have changed since. A wrong pair costs a compare and is relearned: a call is made directly
 //! only when it has this very target.
 
-use crate::stats::Out;
+use crate::output::{Out, decimal};
 
 /// First line.
 const HEADER: &[u8] = b"relpoline profile 1";
@@ -192,7 +192,7 @@ impl<'a> Writer<'a> {
 
     fn number(&mut self, number: u64) -> &mut Self {
         let mut room = [0; 20];
-        self.put(crate::stats::decimal(number, &mut room))
+        self.put(decimal(number, &mut room))
     }
 }
 

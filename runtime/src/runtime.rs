@@ -101,7 +101,7 @@ impl Runtime {
     pub fn open(&self, image: Option<Image>, mode: Mode) -> bool {
         // Without a table nothing can be patched, and nothing need be counted.
         self.store_mode(if image.is_some() { mode } else { Mode::Off });
-        self.settle();
+        self.settle(true);
         // SAFETY: nobody reads the image before `open` is set, and this is the only call.
         unsafe { *self.image.get() = image };
         let prepared = self.lock.prepare();
@@ -125,9 +125,9 @@ impl Runtime {
         Mode::from_number(self.mode.load(Ordering::Relaxed))
     }
 
-    /// This process is the runtime's home.
-    pub fn settle(&self) {
-        self.home.store(System::process_id(), Ordering::Relaxed);
+    /// This process is the runtime's home, or it has none.
+    pub fn settle(&self, here: bool) {
+        self.home.store(if here { System::process_id() } else { 0 }, Ordering::Relaxed);
     }
 
     /// Whether this process is where the runtime, or its leader, was opened or has settled since.
@@ -155,9 +155,10 @@ impl Runtime {
         self.leader().is_some_and(|leader| core::ptr::eq(leader, self))
     }
 
-    /// Whether [`Runtime::set_ended`] was called.
+    /// Whether [`Runtime::set_ended`] was called, for this one or its leader.
     pub fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Relaxed)
+        let has_ended = |runtime: &Runtime| runtime.ended.load(Ordering::Relaxed);
+        has_ended(self) || self.leader().is_some_and(has_ended)
     }
 
     /// The program ends, and what there is to say has been said.

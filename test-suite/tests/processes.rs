@@ -288,6 +288,19 @@ fn signals_that_are_blocked_stay_so_while_sites_are_patched() {
 }
 
 #[test]
+fn programs_end_while_the_list_of_objects_is_in_use() {
+    for variant in VARIANTS {
+        let program = Program::build("locked.c", variant).unwrap();
+        for (how, options) in [("thread", "mode=on"), ("thread", "mode=off"), ("fork", "mode=on")] {
+            // Without statistics, which have to ask for all objects.
+            let mut command = Command::new(program.path());
+            let output = command.arg(how).env("RELPOLINE_OPTIONS", options).output().unwrap();
+            assert!(output.status.success() && output.stdout == b"ok\n", "{variant:?} {how}: {output:?}");
+        }
+    }
+}
+
+#[test]
 fn a_process_that_is_off_makes_no_system_call() {
     for variant in VARIANTS {
         let program = Program::build("strict.c", variant).unwrap();

@@ -4,6 +4,16 @@ use relpoline_tests::{Program, VARIANTS, attack};
 use std::process::Command;
 
 #[test]
+fn threads_call_while_what_was_patched_is_undone() {
+    for variant in VARIANTS {
+        let program = Program::build("dropped.c", variant).unwrap();
+        let run = program.run::<&str>(&[]).unwrap_or_else(|error| panic!("{variant:?}: {error}"));
+        assert_eq!(run.stdout(), "ok\n", "{variant:?}");
+        assert!(run.total("patches") >= 1000, "{variant:?}: {}", run.stats["totals"]);
+    }
+}
+
+#[test]
 fn threads_call_sites_while_they_are_patched() {
     // 256 sites of 1 to 8 targets each; a lost race for the lock may leave some undecided.
     attack("threads.c", &["8", "1200000"], 500);

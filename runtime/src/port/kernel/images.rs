@@ -5,12 +5,13 @@ use super::sys::SeqFile;
 use super::{Symbols, System, slow_path};
 use crate::layout::{Cell, Entry};
 use crate::options::Mode;
+use crate::output::Out;
 use crate::policy::Refusal;
 use crate::port::Port;
 use crate::record::Record;
 use crate::runtime::Runtime;
 use crate::site::{Image, Site};
-use crate::stats::{self, Out};
+use crate::stats;
 use core::ffi::{CStr, c_char, c_void};
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 

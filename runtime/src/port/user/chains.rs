@@ -1,8 +1,11 @@
-//! Room for chains in the image: code that starts as traps and is written through `/proc/self/mem` like all
-//! other, and data for its slots. Being part of the image it lies where nothing else can be mapped, and has
-//! unwind information: a chain never moves the stack pointer.
+//! Room for chains in the image: code that is written through `/proc/self/mem` like all other, and data for its slots.
+//! Being part of the image it lies where nothing else can be mapped, and has unwind information: a chain never moves the
+//! stack pointer.
+//!
+//! It begins as what `patch::write_body` writes, chains without a link. Who drops pages of code, or maps the file over
+//! them again, undoes what was written: then the branches lead to the slow path, as they did at first.
 
-use crate::patch::{BODY_STRIDE, RESERVED_BODIES, SLOTS_STRIDE};
+use crate::patch::{BODY_STRIDE, LINKS, RESERVED_BODIES, SLOTS_STRIDE};
 use core::arch::global_asm;
 
 global_asm!(
@@ -14,7 +17,23 @@ global_asm!(
     .type __relpoline_chains,@function
 __relpoline_chains:
     .cfi_startproc
-    .fill {code}, 1, 0xcc
+    .set body, 0
+    .rept {bodies}
+    .set link, 0
+    .rept {links}
+    cmp __relpoline_chain_slots + body * {slots} + link * 8(%rip), %r10
+    # Not shorter, so that a target fits in.
+    .byte 0x0f, 0x84
+    .long 8f - . - 4
+    testb $(1 << link), __relpoline_chain_slots + body * {slots} + {links} * 8(%rip)
+    je 8f
+    .set link, link + 1
+    .endr
+    jmp.d32 __relpoline_slow
+8:  jmp.d32 __relpoline_slow
+    .p2align {stride}, 0xcc
+    .set body, body + 1
+    .endr
     .cfi_endproc
     .size __relpoline_chains, . - __relpoline_chains
 
@@ -24,12 +43,14 @@ __relpoline_chains:
     .hidden __relpoline_chain_slots
     .type __relpoline_chain_slots,@object
 __relpoline_chain_slots:
-    .zero {slots}
+    .zero {bodies} * {slots}
     .size __relpoline_chain_slots, . - __relpoline_chain_slots
     .text
 "#,
-    code = const RESERVED_BODIES * BODY_STRIDE,
-    slots = const RESERVED_BODIES * SLOTS_STRIDE,
+    bodies = const RESERVED_BODIES,
+    links = const LINKS,
+    stride = const BODY_STRIDE.trailing_zeros(),
+    slots = const SLOTS_STRIDE,
     options(att_syntax)
 );
 
@@ -41,4 +62,29 @@ unsafe extern "C" {
 /// Addresses of code and slots.
 pub fn reserve() -> (usize, usize) {
     (&raw const __relpoline_chains as usize, &raw const __relpoline_chain_slots as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::patch::code_of_body;
+
+    unsafe extern "C" {
+        static __relpoline_slow: u8;
+    }
+
+    #[test]
+    fn chains_are_emitted_as_they_are_written() {
+        let (code, slots) = reserve();
+        for number in 0..RESERVED_BODIES {
+            let body = code + number * BODY_STRIDE;
+            let expected =
+                code_of_body(body, slots + number * SLOTS_STRIDE, &raw const __relpoline_slow as usize)
+                    .unwrap();
+            // SAFETY: code of this program; none of the tests writes it.
+            let emitted = unsafe { core::slice::from_raw_parts(body as *const u8, BODY_STRIDE) };
+            assert_eq!(emitted[..expected.len()], expected, "{number}");
+            assert!(emitted[expected.len()..].iter().all(|&byte| byte == 0xcc), "{number}");
+        }
+    }
 }

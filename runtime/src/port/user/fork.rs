@@ -123,9 +123,8 @@ extern "C" fn child() {
         // Gives up what the patcher had open, if there was one.
         None => drop(RUNTIME.hold()),
     }
-    if ALONE.load(Ordering::Relaxed) {
-        RUNTIME.settle();
-    }
+    // The child of another one's first process may have the number of its parent.
+    RUNTIME.settle(ALONE.load(Ordering::Relaxed));
 }
 
 // The C library's registration, if the program has one: glibc's own entry, else the standard one.

@@ -125,8 +125,11 @@ impl Port for System {
             libc::EMFILE | libc::ENFILE | libc::ENOMEM => Refusal::Descriptors,
             _ => Refusal::Write,
         })?;
-        let file = MemFile { fd, identity: sys::identity(MEMORY).unwrap_or_default() };
+        let mut file = MemFile { fd, identity: sys::identity(MEMORY).unwrap_or_default() };
         OPENED.remember(&file);
+        if !file.step_aside() {
+            return Err(Refusal::Stolen);
+        }
         match (file.is_ours(), file.leads_here()) {
             (true, true) => Ok(file),
             // Somebody else opened it, on behalf of this process.
@@ -173,6 +176,10 @@ fn fill(start: NonNull<u8>, length: usize) -> bool {
 /// The memory of this process. Named by the thread: that of a process whose first thread has ended leads nowhere.
 const MEMORY: &CStr = c"/proc/thread-self/mem";
 
+/// Where descriptors are looked for that do not get in the way of the program's: among the last for which the system has
+/// room without more memory.
+const OUT_OF_THE_WAY: i32 = 56;
+
 /// `/proc/…/mem`: writes to private pages whatever their protection, so that no page of code is ever
 /// writable. The first write to a page of a file makes it the process's own.
 ///
@@ -189,6 +196,20 @@ impl MemFile {
     /// Why it cannot be written through: its number leads elsewhere, or it never led to memory.
     fn missing(&self) -> Refusal {
         if self.identity == sys::Identity::default() { Refusal::Write } else { Refusal::Stolen }
+    }
+
+    /// Takes a number that programs do not count on. The lowest free one, which the system gives, is what another thread
+    /// means when it closes a descriptor of its own and puts another file there. False: the number has been taken already.
+    fn step_aside(&mut self) -> bool {
+        // Where there is no such number, this one has to do.
+        let Some(fd) = sys::duplicate(self.fd, OUT_OF_THE_WAY) else { return true };
+        let aside = MemFile { fd, identity: self.identity };
+        let is_ours = aside.is_ours();
+        if is_ours {
+            OPENED.remember(&aside);
+        }
+        drop(core::mem::replace(self, aside));
+        is_ours
     }
 
     fn is_ours(&self) -> bool {
@@ -225,7 +246,7 @@ impl Drop for MemFile {
         if self.is_ours() {
             sys::close(self.fd);
         }
-        OPENED.fd.store(-1, Ordering::Relaxed);
+        let _ = OPENED.fd.compare_exchange(self.fd, -1, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 

@@ -7,10 +7,12 @@ use super::sys::{self, Mapping};
 use super::warm::{self, Failure};
 use super::{members, slow_path};
 use crate::options::{self, Mode, Options};
+use crate::output::{Out, decimal, expand_path};
+use crate::port::{Port, System};
 use crate::profile;
 use crate::runtime::Runtime;
 use crate::site::Image;
-use crate::stats::{self, Out};
+use crate::stats;
 use core::arch::global_asm;
 use core::ffi::{CStr, c_char};
 use core::ops::ControlFlow;
@@ -147,7 +149,7 @@ fn prepare(image: &Image, options: Options) {
         return;
     };
     let mut room = Mapping::new(PATH_MAX);
-    let name = room.as_mut().and_then(|room| stats::expand_path(path, sys::process_id(), None, room));
+    let name = room.as_mut().and_then(|room| expand_path(path, sys::process_id(), &[], room));
     let result =
         name.ok_or(Failure::System(libc::ENAMETOOLONG)).and_then(|name| warm::start(&RUNTIME, image, name));
     const ADVICE: &[u8] = b"; nothing was taken from it. Remove the file, or name another one: \
@@ -159,7 +161,7 @@ fn prepare(image: &Image, options: Options) {
         }
         Err(Failure::Format(profile::Error { line, expected })) => {
             let mut digits = [0; 20];
-            let line = stats::decimal(line, &mut digits);
+            let line = decimal(line, &mut digits);
             complain(&[
                 path,
                 b" is not a whole profile: line ",
@@ -204,7 +206,8 @@ extern "C" fn end() {
         let file = if whole_process { None } else { image::file_name(image.text.start) };
         let object = file.as_ref().map(FileName::name);
         let result = to_file(|room| {
-            let name = stats::expand_path(path, sys::process_id(), object, room).ok_or(libc::ENAMETOOLONG)?;
+            let name =
+                expand_path(path, sys::process_id(), object.as_slice(), room).ok_or(libc::ENAMETOOLONG)?;
             write_statistics(name, whole_process)
         });
         if let Err(error) = result {
@@ -220,11 +223,12 @@ extern "C" fn end() {
     if let Some(path) = options.profile.filter(|_| matches!(RUNTIME.mode(), Mode::On | Mode::Freeze)) {
         let result = to_file(|room| {
             let mut other = Mapping::new(PATH_MAX).ok_or(libc::ENOMEM)?;
-            let name = stats::expand_path(path, sys::process_id(), None, room).ok_or(libc::ENAMETOOLONG)?;
-            // Several processes may do this at the same time: each has a file of its own until it is complete.
+            let name = expand_path(path, sys::process_id(), &[], room).ok_or(libc::ENAMETOOLONG)?;
+            // Several processes may do this at the same time, and of different containers: each has a file of its own until
+            // it is complete.
             let mut digits = [0; 20];
-            let pid = stats::decimal(sys::process_id().into(), &mut digits);
-            let written = stats::expand_path(name.to_bytes(), 0, Some(pid), &mut other);
+            let suffixes = [b"new", decimal(System::ticks(), &mut digits)];
+            let written = expand_path(name.to_bytes(), 0, &suffixes, &mut other);
             warm::save(name, written.ok_or(libc::ENAMETOOLONG)?, whole_process, &RUNTIME)
         });
         if let Err(error) = result {
@@ -238,10 +242,8 @@ extern "C" fn end() {
         }
     }
     if whole_process {
-        members::each(|runtime| {
-            runtime.set_ended();
-            ControlFlow::Continue(())
-        });
+        // The others ask this one: the list of objects is behind a lock that somebody may hold for ever by now.
+        RUNTIME.set_ended();
     } else {
         leave(image);
     }

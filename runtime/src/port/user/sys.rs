@@ -214,6 +214,13 @@ pub fn open(path: &CStr, flags: i32) -> Result<i32, i32> {
     unsafe { syscall(libc::SYS_openat, [at, path.as_ptr() as usize, flags, 0o666, 0, 0]) }.map(|fd| fd as i32)
 }
 
+/// Another descriptor, `lowest` or above, for the same file.
+pub fn duplicate(fd: i32, lowest: i32) -> Option<i32> {
+    let arguments = [fd as usize, libc::F_DUPFD_CLOEXEC as usize, lowest as usize, 0, 0, 0];
+    // SAFETY: no memory is passed.
+    unsafe { syscall(libc::SYS_fcntl, arguments) }.ok().map(|fd| fd as i32)
+}
+
 /// Closes a descriptor.
 pub fn close(fd: i32) {
     // SAFETY: a descriptor that the caller opened.
