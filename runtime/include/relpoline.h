@@ -57,11 +57,12 @@ RELPOLINE_FUNCTION int relpoline_set_site(const void *address, int on);
 RELPOLINE_FUNCTION int relpoline_set_function(const char *name, int on);
 RELPOLINE_FUNCTION int relpoline_set_object(const char *name, int on);
 
-/* Has every site forget its targets and learn anew. Returns 0, or -1 when nothing is learned (the process is off, or
- * counts) or the runtime is busy. */
+/* Has every site forget its targets and learn anew. Returns 0, or -1 when nothing is learned (the process is off, frozen,
+ * or counts) or the runtime is busy. */
 RELPOLINE_FUNCTION int relpoline_relearn(void);
 
-/* Writes the statistics, as RELPOLINE_OPTIONS=stats=FILE does at exit. Returns 0, or an errno number. */
+/* Writes the statistics, as RELPOLINE_OPTIONS=stats=FILE does at exit, to the file of this very name: %p is not replaced.
+ * Returns 0, or an errno number. */
 RELPOLINE_FUNCTION int relpoline_write_stats(const char *path);
 
 #ifdef RELPOLINE_IS_WEAK

@@ -35,14 +35,12 @@ impl Runtime {
     /// many sites there are, or `None` when another thread is patching.
     ///
     /// While the process is off, sites stay off.
-    pub fn set_sites(&self, on: bool, chosen: impl Fn(&Site) -> bool) -> Option<usize> {
+    pub fn set_sites(&self, on: bool, mut chosen: impl FnMut(&Site) -> bool) -> Option<usize> {
         let (Some(_guard), Some(image)) = (self.lock(), self.image()) else { return None };
-        let sites = image.sites().filter(|site| chosen(site)).count();
-        let mode = self.mode();
-        if mode == Mode::On || mode == Mode::Freeze {
-            self.switch(image, if on { mode } else { Mode::Off }, chosen);
-        }
-        Some(sites)
+        Some(match self.mode() {
+            mode @ (Mode::On | Mode::Freeze) => self.switch(image, if on { mode } else { Mode::Off }, chosen),
+            Mode::Off | Mode::Count => image.sites().filter(|site| chosen(site)).count(),
+        })
     }
 
     /// Has every site forget its targets and learn anew. Returns `None` when another thread is patching, and
@@ -76,9 +74,11 @@ impl Runtime {
         is_due
     }
 
-    /// Turns sites off, or back to what the process does. The caller holds the lock.
-    fn switch(&self, image: &Image, mode: Mode, chosen: impl Fn(&Site) -> bool) {
+    /// Turns sites off, or back to what the process does. Returns how many. The caller holds the lock.
+    fn switch(&self, image: &Image, mode: Mode, mut chosen: impl FnMut(&Site) -> bool) -> usize {
+        let mut count = 0;
         for site in image.sites().filter(|site| chosen(site)) {
+            count += 1;
             let record = match site.cell_to_switch(image) {
                 Some(cell) => switch_idle(cell, mode),
                 // Its code is not what was emitted. What has a record was called, and has the cell that its stub named.
@@ -93,6 +93,7 @@ impl Runtime {
                 self.relearn(record, Evidence::Survey);
             }
         }
+        count
     }
 }
 

@@ -488,7 +488,7 @@ pub unsafe fn recycle(
 /// The caller holds the runtime's lock for as long as the iterator lives.
 unsafe fn chain_of(record: &Record) -> impl Iterator<Item = NonNull<Chain>> {
     let first = NonNull::new(record.chain.load(Ordering::Relaxed));
-    // SAFETY: bodies are never freed, and only touched under the lock.
+    // SAFETY: bodies are not freed while their record is there, and only touched under the lock.
     core::iter::successors(first, |body| unsafe { body.as_ref() }.next)
 }
 

@@ -172,7 +172,7 @@ impl Runtime {
 
     /// Records of the sites that have run, the newest first.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
-        // SAFETY: records are published complete, with release order, and never freed.
+        // SAFETY: records are published complete, with release order, and not freed before their runtime.
         let load = |record: &AtomicPtr<Record>| unsafe { record.load(Ordering::Acquire).as_ref() };
         core::iter::successors(load(&self.records), move |record| load(&record.next))
     }
@@ -623,7 +623,7 @@ impl Runtime {
         // SAFETY: the lock is held. The old value is not dropped: it may be half done.
         unsafe { core::ptr::write(self.guarded.get(), Guarded::after_fork()) };
         let record = self.patching.swap(core::ptr::null_mut(), Ordering::Relaxed);
-        // SAFETY: records are never freed.
+        // SAFETY: records are not freed before their runtime.
         if let Some(record) = unsafe { record.as_ref() } {
             self.silence(record, Refusal::Fork);
         }
@@ -653,9 +653,13 @@ impl Locked<'_> {
     }
 }
 
-/// The rows of the site table that belong to a record, for reports.
-pub fn site_of(image: &Image, record: &Record) -> Option<Site> {
-    site_of_cell(image, record.cell.load(Ordering::Relaxed) as usize)
+/// The row of the site table that a report names for a record: the first of its copies.
+pub fn site_of(image: &Image, index: &mut Index, record: &Record) -> Option<Site> {
+    let cell = record.cell.load(Ordering::Relaxed) as usize;
+    match index.copies(image, cell) {
+        Ok(copies) => copies.min_by_key(Site::compare),
+        Err(_) => site_of_cell(image, cell),
+    }
 }
 
 fn site_of_cell(image: &Image, cell: usize) -> Option<Site> {

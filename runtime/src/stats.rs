@@ -7,7 +7,7 @@ use crate::output::Out;
 use crate::port::{Port, Symbols, System};
 use crate::record::Record;
 use crate::runtime::{self, Runtime};
-use crate::site::{Image, Site};
+use crate::site::{Image, Index, Site};
 use core::ffi::CStr;
 use core::sync::atomic::Ordering;
 
@@ -55,20 +55,22 @@ const TOTALS: [&str; 13] = [
 impl Totals {
     /// Adds what `runtime` has counted.
     pub fn add(&mut self, runtime: &Runtime, image: &Image) {
-        let count = |state: State| runtime.records().filter(|record| record.state() == state).count() as u64;
         let (mut learned, mut missed) = (0, 0);
+        let mut states = [0; State::ALL.len()];
         for record in runtime.records() {
             let (l, m) = learned_and_missed(record);
             (learned, missed) = (learned + l, missed + m);
+            states[record.state() as usize] += 1;
         }
+        let in_state = |state: State| states[state as usize];
         let values = [
             image.entries.len() as u64,
-            runtime.records().count() as u64,
-            count(State::Monomorphic),
-            count(State::Polymorphic),
-            count(State::Megamorphic),
-            count(State::Learning),
-            count(State::Off),
+            states.iter().sum(),
+            in_state(State::Monomorphic),
+            in_state(State::Polymorphic),
+            in_state(State::Megamorphic),
+            in_state(State::Learning),
+            in_state(State::Off),
             runtime.patches(),
             runtime.written(),
             runtime.relearns(),
@@ -102,10 +104,11 @@ pub fn begin(mode: Mode, totals: &Totals, out: &mut Out) {
 
 /// Writes the sites of one runtime. `first` is true until a site of any has been written.
 pub fn sites(runtime: &Runtime, image: &Image, first: &mut bool, out: &mut Out) {
-    let mut symbols = Symbols::of(image);
+    let (mut symbols, mut index) = (Symbols::of(image), Index::new());
     for record in runtime.records() {
         out.text(if core::mem::take(first) { "\n" } else { ",\n" });
-        one_site(image, &mut symbols, record, out);
+        let site = runtime::site_of(image, &mut index, record);
+        one_site(image, &mut symbols, site, record, out);
     }
 }
 
@@ -137,8 +140,7 @@ pub fn list(image: &Image, out: &mut Out) {
     }
 }
 
-fn one_site(image: &Image, symbols: &mut Symbols, record: &Record, out: &mut Out) {
-    let site = runtime::site_of(image, record);
+fn one_site(image: &Image, symbols: &mut Symbols, site: Option<Site>, record: &Record, out: &mut Out) {
     let address = site.map_or(0, |site| site.compare());
     out.text("{\"address\":").address(address as u64);
     out.text(",\"offset\":").address(address.saturating_sub(image.base) as u64);
@@ -180,13 +182,13 @@ pub(crate) fn caller<'a>(symbols: &'a mut Symbols, site: &Site) -> Option<&'a [u
 
 /// Says which sites were refused, and why.
 pub fn explain(runtime: &Runtime, image: &Image, out: &mut Out) {
-    let mut symbols = Symbols::of(image);
+    let (mut symbols, mut index) = (Symbols::of(image), Index::new());
     for record in runtime.records() {
         let why = record.refusal().explain();
         if why.is_empty() {
             continue;
         }
-        let site = runtime::site_of(image, record);
+        let site = runtime::site_of(image, &mut index, record);
         out.text("relpoline: ").bytes(site.and_then(|site| caller(&mut symbols, &site)).unwrap_or(b"?"));
         if let Some(file) = site.and_then(|site| image.file(&site)) {
             out.text(" (")

@@ -40,7 +40,8 @@ int main(int argc, char **argv) {
     step(argv[3], relpoline_set_object("nothing", 1) + relpoline_set_function("*_0x1f", 1));
     step(argv[4], relpoline_set_mode(RELPOLINE_FREEZE));
     step(argv[5], relpoline_relearn());
-    if (relpoline_set_mode(RELPOLINE_FREEZE + 1) != -1)
+    if (relpoline_set_mode(RELPOLINE_FREEZE + 1) != -1 || relpoline_set_function(NULL, 0) != -1 ||
+        relpoline_set_object(NULL, 0) != -1)
         return 1;
     step(argv[6], relpoline_set_mode(RELPOLINE_ON));
 }

@@ -2,6 +2,8 @@
 
 use relpoline_tests::Program;
 use serde_json::Value;
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The program, and where its profile is.
@@ -57,8 +59,10 @@ fn the_next_run_begins_promoted() {
         );
         let saved = std::fs::read_to_string(&profile).unwrap();
         // Too few calls for anything to be learned.
+        std::fs::set_permissions(&profile, Permissions::from_mode(0o640)).unwrap();
         let second = run(&program, &profile, "", "20");
         assert_eq!(second.1, "", "{variant:?}");
+        assert_eq!(std::fs::metadata(&profile).unwrap().mode() & 0o777, 0o640, "{variant:?}");
         assert_eq!((second.total("monomorphic"), second.total("polymorphic")), (192, 64), "{variant:?}");
         assert_eq!(
             (second.total("learned_calls"), second.total("misses"), second.total("failures")),
@@ -188,7 +192,7 @@ fn what_is_no_profile_is_left_alone() {
         std::fs::remove_file(&profile).unwrap();
         std::os::unix::fs::symlink(place, &profile).unwrap();
         let errors = run();
-        assert!(errors.contains("left alone"), "{place:?}: {errors}");
+        assert!(errors.contains("a symbolic link, which is not followed"), "{place:?}: {errors}");
         assert_eq!(std::fs::read_link(&profile).unwrap(), *place);
     }
     std::fs::remove_file(&profile).unwrap();

@@ -32,7 +32,8 @@ pub enum Mode {
 pub enum Error {
     /// The program was built without relpolines.
     NotBuilt,
-    /// The runtime is busy (this is a signal handler, say), or the process counts calls and patches nothing.
+    /// The runtime is busy (this is a signal handler, say), or the process counts calls and patches nothing; of
+    /// [`relearn`], also that nothing is learned, because the process is off or frozen.
     Busy,
     /// The system said no, by this `errno` number.
     System(i32),
@@ -44,7 +45,9 @@ impl fmt::Display for Error {
             Self::NotBuilt => f.write_str(
                 "the program was built without relpolines; build it with RUSTC_WRAPPER=relpoline-rustc",
             ),
-            Self::Busy => f.write_str("the relpoline runtime is busy, or was started with mode=count"),
+            Self::Busy => f.write_str(
+                "the relpoline runtime is busy, does not learn (off or frozen), or was started with mode=count",
+            ),
             Self::System(number) => write!(f, "the system refused, error {number}"),
         }
     }
@@ -100,7 +103,7 @@ pub fn relearn() -> Result<(), Error> {
     sites(function()).map(|_| ())
 }
 
-/// Writes the statistics to a file, as `RELPOLINE_OPTIONS=stats=FILE` does at exit.
+/// Writes the statistics to a file, as `RELPOLINE_OPTIONS=stats=FILE` does at exit; `%p` in its name is not replaced.
 ///
 /// # Errors
 /// [`Error::NotBuilt`], [`Error::System`]

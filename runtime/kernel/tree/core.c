@@ -37,6 +37,7 @@ EXPORT_SYMBOL(__relpoline_slow);
 static DEFINE_MUTEX(relpoline_mutex);
 
 static enum relpoline_mode relpoline_mode = RELPOLINE_ON;
+static const char *const relpoline_names[] = { "on", "off", "count" };
 static bool relpoline_tally;
 
 static void relpoline_lock(void)
@@ -397,7 +398,7 @@ static int __init relpoline_init(void)
 		return -ENOMEM;
 	}
 	register_module_notifier(&relpoline_module_block);
-	pr_info("%zu sites, mode %u\n", place.rows, relpoline_mode);
+	pr_info("%zu sites, mode %s\n", place.rows, relpoline_names[relpoline_mode]);
 	if (relpoline_mode != RELPOLINE_OFF)
 		queue_delayed_work(system_unbound_wq, &relpoline_worker, RELPOLINE_BUSY);
 	return 0;
@@ -405,8 +406,6 @@ static int __init relpoline_init(void)
 core_initcall(relpoline_init);
 
 /* debugfs */
-
-static const char *const relpoline_names[] = { "on", "off", "count" };
 
 static int relpoline_show(struct seq_file *file, void *unused)
 {
@@ -435,7 +434,7 @@ static void relpoline_show_mode(struct seq_file *file)
 	seq_printf(file, "%s\n", relpoline_names[relpoline_mode]);
 }
 
-/* The site at an address, or all of the functions of a name. */
+/* The site at an address, or all of the functions of a name, in which * stands for anything. */
 static int relpoline_switch_some(char *what, bool on)
 {
 	unsigned long address;

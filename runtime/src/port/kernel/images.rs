@@ -1,10 +1,10 @@
 //! The images of a kernel, vmlinux and its modules, and what the C side asks of them. Every function here is called
-//! in a context that may sleep, under the C side's mutex and `text_mutex`, with CPU hot-plug held off.
+//! in a context that may sleep, under the C side's mutex, with CPU hot-plug held off.
 
 use super::sys::SeqFile;
 use super::{Symbols, System, slow_path};
 use crate::layout::{Cell, Entry};
-use crate::options::Mode;
+use crate::options::{self, Mode};
 use crate::output::Out;
 use crate::policy::Refusal;
 use crate::port::Port;
@@ -201,16 +201,20 @@ pub extern "C" fn relpoline_set_site(address: usize, on: bool) -> usize {
     governed().filter_map(|(runtime, _)| runtime.set_sites(on, chosen)).sum()
 }
 
-/// Turns the sites of the functions of a name off or on. Returns how many there are.
+/// Turns the sites of the functions of a name off or on; `*` stands for anything in it. Returns how many there are.
 ///
 /// # Safety
 /// `name` is a C string.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn relpoline_set_function(name: *const c_char, on: bool) -> usize {
     // SAFETY: the caller's promise.
-    let name = unsafe { CStr::from_ptr(name) }.to_bytes();
+    let pattern = unsafe { CStr::from_ptr(name) }.to_bytes();
     let of = |(runtime, image): (&Runtime, &Image)| {
-        runtime.set_sites(on, |site| stats::caller(&mut Symbols::of(image), site) == Some(name))
+        let mut symbols = Symbols::of(image);
+        let mut is_named = |site: &Site| {
+            stats::caller(&mut symbols, site).is_some_and(|name| options::matches(pattern, name))
+        };
+        runtime.set_sites(on, &mut is_named)
     };
     governed().filter_map(of).sum()
 }

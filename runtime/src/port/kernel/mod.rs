@@ -96,7 +96,7 @@ impl Port for System {
     fn abandon_code() {}
 
     fn sync_cores() -> Result<(), Refusal> {
-        // SAFETY: the caller of the runtime holds `text_mutex`.
+        // SAFETY: whoever calls the runtime may sleep, and holds CPU hot-plug off.
         unsafe { sys::relpoline_sys_sync() };
         Ok(())
     }
@@ -108,8 +108,8 @@ pub struct TextPoke;
 
 impl CodeWriter for TextPoke {
     unsafe fn write(&mut self, address: usize, bytes: &[u8]) -> Result<(), Refusal> {
-        // SAFETY: the caller of the runtime holds `text_mutex`, and the caller of this says that the bytes are code
-        // of the image or of a chain that nobody executes.
+        // SAFETY: whoever calls the runtime may sleep, and does not hold `text_mutex`, which the C side takes; and the caller
+        // of this says that the bytes are code of the image or of a chain that nobody executes.
         unsafe { sys::relpoline_sys_poke(address, bytes.as_ptr(), bytes.len()) };
         Ok(())
     }

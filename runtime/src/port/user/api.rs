@@ -92,9 +92,12 @@ pub extern "C" fn relpoline_set_site(address: *const c_void, on: c_int) -> c_int
 /// it could not be set now.
 ///
 /// # Safety
-/// `name` is a C string.
+/// `name` is a C string, or null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn relpoline_set_function(name: *const c_char, on: c_int) -> c_int {
+    if name.is_null() {
+        return -1;
+    }
     // SAFETY: the caller's promise.
     let pattern = unsafe { CStr::from_ptr(name) }.to_bytes();
     count_or_busy(all(|runtime| {
@@ -108,9 +111,12 @@ pub unsafe extern "C" fn relpoline_set_function(name: *const c_char, on: c_int) 
 /// file name, or -1 when it could not be set now.
 ///
 /// # Safety
-/// `name` is a C string.
+/// `name` is a C string, or null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn relpoline_set_object(name: *const c_char, on: c_int) -> c_int {
+    if name.is_null() {
+        return -1;
+    }
     // SAFETY: the caller's promise.
     let pattern = unsafe { CStr::from_ptr(name) }.to_bytes();
     count_or_busy(all(|runtime| {

@@ -251,13 +251,19 @@ fn identity_at(fd: i32, path: &CStr, flags: i32) -> Option<Identity> {
     Some(Identity { device: status.st_dev, inode: status.st_ino })
 }
 
-/// Whether a path names a file of bytes: no link, device, pipe or folder.
+/// What a path names (`S_IFREG` and others; links are not followed), and who may read and write it.
 ///
 /// # Errors
 /// The error number.
-pub fn is_regular_file(path: &CStr) -> Result<bool, i32> {
+pub fn kind_and_rights(path: &CStr) -> Result<(u32, u32), i32> {
     let status = status_at(libc::AT_FDCWD, path, libc::AT_SYMLINK_NOFOLLOW)?;
-    Ok(status.st_mode & libc::S_IFMT == libc::S_IFREG)
+    Ok((status.st_mode & libc::S_IFMT, status.st_mode & 0o777))
+}
+
+/// Sets who may read and write a file.
+pub fn set_rights(fd: i32, rights: u32) {
+    // SAFETY: no memory is passed.
+    let _ = unsafe { syscall(libc::SYS_fchmod, [fd as usize, rights as usize, 0, 0, 0, 0]) };
 }
 
 fn status_at(fd: i32, path: &CStr, flags: i32) -> Result<libc::stat, i32> {

@@ -224,14 +224,16 @@ fn site_hash(name: &[u8], number: u64) -> u64 {
 /// holds of other objects. `written` is the name of the file until it is complete.
 ///
 /// # Errors
-/// The error number of the system; `EEXIST` when what is there is no profile: a device, a link, or another file.
+/// The error number of the system; `ELOOP` when what is there is a link, `EEXIST` when it is no profile: a device, or
+/// another file.
 pub fn save(path: &CStr, written: &CStr, all: bool, own: &Runtime) -> Result<(), i32> {
     // The new file takes the place of what is there.
-    let old = match sys::is_regular_file(path) {
-        Err(libc::ENOENT) => Mapping::default(),
+    let (old, rights) = match sys::kind_and_rights(path) {
+        Err(libc::ENOENT) => (Mapping::default(), None),
         Err(error) => return Err(error),
-        Ok(false) => return Err(libc::EEXIST),
-        Ok(true) => sys::read_file(path)?,
+        Ok((libc::S_IFREG, rights)) => (sys::read_file(path)?, Some(rights)),
+        Ok((libc::S_IFLNK, _)) => return Err(libc::ELOOP),
+        Ok(_) => return Err(libc::EEXIST),
     };
     if !profile::may_be_replaced(&old) {
         return Err(libc::EEXIST);
@@ -239,6 +241,9 @@ pub fn save(path: &CStr, written: &CStr, all: bool, own: &Runtime) -> Result<(),
     // Left by a process of that number which was killed; or put there by somebody for us to write into.
     sys::unlink(written);
     let fd = sys::open(written, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL)?;
+    if let Some(rights) = rights {
+        sys::set_rights(fd, rights);
+    }
     let mut out = Out::new(fd);
     let mut writer = Writer::new(&mut out);
     let mut names: Vec<u64> = Vec::new();
