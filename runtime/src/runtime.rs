@@ -17,8 +17,8 @@ use core::cell::UnsafeCell;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-/// How often a descriptor is opened that is taken away each time.
-pub const TRIES: usize = 4;
+/// How often code is opened for one patch, when other threads take the descriptor away each time.
+pub const OPENINGS: usize = 4;
 
 /// The state of one runtime.
 pub struct Runtime {
@@ -440,7 +440,7 @@ impl Runtime {
         record: &Record,
         target: u64,
     ) -> Result<bool, Refusal> {
-        for _ in 1..TRIES {
+        for _ in 1..OPENINGS {
             match self.place(guarded, image, record, target) {
                 Err(Refusal::Stolen) => {}
                 result => return result,

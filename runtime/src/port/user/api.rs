@@ -1,6 +1,7 @@
 //! The C interface, `include/relpoline.h`.
 
 use super::image::file_name;
+use super::lock::until_free;
 use super::members;
 use super::start::RUNTIME;
 use super::symbols::Symbols;
@@ -20,31 +21,6 @@ global_asm!(
     ".hidden relpoline_relearn",
     ".hidden relpoline_write_stats"
 );
-
-/// Tries before [`until_free`] gives up, about a second later. Patching takes microseconds, but the thread that
-/// does it may have lost its processor.
-const TRIES: usize = 10_000;
-/// Tries that only let other threads run; the later ones sleep.
-const YIELDS: usize = 100;
-/// Nanoseconds slept between tries.
-const PAUSE: i64 = 100_000;
-
-/// Tries until `action` has a result, which it has not while another thread patches.
-pub(super) fn until_free<T>(runtime: &Runtime, mut action: impl FnMut() -> Option<T>) -> Option<T> {
-    for attempt in 0..TRIES {
-        let result = action();
-        // A child of vfork need not wait.
-        if result.is_some() || !runtime.can_lock() {
-            return result;
-        }
-        if attempt < YIELDS {
-            super::sys::yield_now();
-        } else {
-            super::sys::sleep(PAUSE);
-        }
-    }
-    None
-}
 
 /// Does something to every runtime of the process. Returns the sum of the results, or `None` when one of the runtimes
 /// was busy all the time, or none has been started.

@@ -7,7 +7,8 @@
 //! nothing. A child that was not waited for finds the lock wiped; what the lock guarded is forgotten, and the
 //! descriptor closed, when the child first takes it.
 
-use super::{Guard, api::until_free, start::RUNTIME, sys};
+use super::lock::{Guard, until_free};
+use super::{start::RUNTIME, sys};
 use crate::options::Mode;
 use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;

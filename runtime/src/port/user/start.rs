@@ -1,7 +1,7 @@
 //! Start and end of the program.
 
-use super::api::until_free;
 use super::image::{self, FileName};
+use super::lock::until_free;
 use super::symbols::Symbols;
 use super::sys::{self, Mapping};
 use super::warm::{self, Failure};
