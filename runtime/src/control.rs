@@ -74,6 +74,17 @@ impl Runtime {
         is_due
     }
 
+    /// Sends all calls to the retpoline for ever, without the records: this is another process than the one that made them,
+    /// and not a child of it. What was mapped there is not here.
+    pub(crate) fn forget_all(&self) {
+        let Some(image) = self.image() else { return };
+        for cell in image.sites().filter_map(|site| site.cell_to_switch(image)) {
+            patch::close_inline(cell);
+            cell.gate.store(GATE_QUIET, Ordering::Relaxed);
+        }
+        self.close_for_good();
+    }
+
     /// Turns sites off, or back to what the process does. Returns how many. The caller holds the lock.
     fn switch(&self, image: &Image, mode: Mode, mut chosen: impl FnMut(&Site) -> bool) -> usize {
         let mut count = 0;

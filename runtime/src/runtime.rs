@@ -166,6 +166,12 @@ impl Runtime {
         self.ended.store(true, Ordering::Relaxed);
     }
 
+    /// Nothing is learned, switched or reported any more.
+    pub(crate) fn close_for_good(&self) {
+        self.open.store(false, Ordering::Relaxed);
+        self.records.store(core::ptr::null_mut(), Ordering::Relaxed);
+    }
+
     pub(crate) fn store_mode(&self, mode: Mode) {
         self.mode.store(mode as u8, Ordering::Relaxed);
     }

@@ -288,6 +288,16 @@ fn signals_that_are_blocked_stay_so_while_sites_are_patched() {
 }
 
 #[test]
+fn a_program_that_wrote_itself_to_a_file_runs_on_retpolines() {
+    let program = Program::build("dumped.c", &["-no-pie", "-Wl,-z,norelro"]).unwrap();
+    let dumped = program.dir().join("dumped");
+    let status = Command::new(program.path()).arg(&dumped).status().unwrap();
+    assert!(status.success(), "{status}");
+    let output = Command::new(&dumped).output().unwrap();
+    assert!(output.status.success() && output.stdout == b"dumped\n", "{output:?}");
+}
+
+#[test]
 fn programs_end_while_the_list_of_objects_is_in_use() {
     for variant in VARIANTS {
         let program = Program::build("locked.c", variant).unwrap();

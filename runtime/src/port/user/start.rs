@@ -73,6 +73,8 @@ unsafe extern "C" {
 
 extern "C" fn start() {
     if STARTED.load(Ordering::Relaxed) {
+        // The data of a process that has ended, which wrote itself to a file, as Emacs did.
+        RUNTIME.forget_all();
         return;
     }
     let options = read_options();
