@@ -80,6 +80,22 @@ fn the_next_run_begins_promoted() {
 }
 
 #[test]
+fn a_program_that_was_replaced_while_it_ran_still_knows_its_names() {
+    let (program, profile) = build(&[]);
+    let options = format!("profile={}", profile.display());
+    // Running, it removes itself.
+    let output = program.try_run(&options, &["1000", program.path().to_str().unwrap()]).unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let saved = std::fs::read_to_string(&profile).unwrap();
+    let name = program.path().file_name().unwrap().to_str().unwrap();
+    assert!(saved.contains(&format!("object {name}\n")) && saved.contains("site_0x"), "{saved}");
+    let stats = program.stats().unwrap();
+    let site = &stats["sites"][0];
+    assert!(site["function"].as_str().unwrap().starts_with("site_0x"), "{site}");
+    assert_eq!(site["object"].as_str().unwrap(), program.path().to_str().unwrap());
+}
+
+#[test]
 fn nothing_is_patched_after_a_frozen_start() {
     let (program, profile) = build(&[]);
     run(&program, &profile, "", "1000");

@@ -172,19 +172,30 @@ unsafe fn segments(header: usize) -> Option<(usize, Range<usize>, Range<usize>)>
 pub struct FileName {
     /// The text of `/proc/thread-self/maps`.
     text: Mapping,
-    /// The path in it, without the NUL behind it.
+    /// The path in it, without the NUL behind it, and what the system adds to it.
     path: Range<usize>,
 }
+
+/// What the system adds to the path of a file that is not there any more.
+const DELETED: &[u8] = b" (deleted)";
 
 impl FileName {
     /// The path.
     pub fn path(&self) -> &[u8] {
-        &self.text[self.path.clone()]
+        let path = &self.text[self.path.clone()];
+        path.strip_suffix(DELETED).unwrap_or(path)
     }
 
-    /// The path as a C string.
-    pub fn path_with_nul(&self) -> Option<&CStr> {
-        CStr::from_bytes_until_nul(self.text.get(self.path.start..)?).ok()
+    /// A path by which the file can be opened, also where another one has taken its place while the program runs.
+    pub fn to_open(&self) -> Option<&CStr> {
+        const PROGRAM: &CStr = c"/proc/self/exe";
+        let path = &self.text[self.path.clone()];
+        if !path.ends_with(DELETED) {
+            return CStr::from_bytes_until_nul(self.text.get(self.path.start..)?).ok();
+        }
+        let mut room = Mapping::new(path.len() + 1)?;
+        let program = sys::read_link(PROGRAM, &mut room)?;
+        (room.get(..program)? == path).then_some(PROGRAM)
     }
 
     /// The part behind the last `/`.

@@ -52,8 +52,7 @@ impl Symbols {
     /// Reads the file of `image`. Where that is not possible, nothing has a name.
     pub fn of(image: &Image) -> Self {
         let path = file_name(image.text.start);
-        let file =
-            path.as_ref().and_then(|path| sys::map_file(path.path_with_nul()?).ok()).unwrap_or_default();
+        let file = path.as_ref().and_then(|path| sys::map_file(path.to_open()?).ok()).unwrap_or_default();
         let functions = functions_of(&file).unwrap_or_default();
         Self { path, file, base: image.base, functions }
     }

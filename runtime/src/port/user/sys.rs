@@ -135,6 +135,13 @@ pub fn map_file(path: &CStr) -> Result<Mapping, i32> {
     mapping
 }
 
+/// Reads where a link leads to, as much as there is room for. Returns how many bytes that are.
+pub fn read_link(path: &CStr, room: &mut [u8]) -> Option<usize> {
+    let arguments = [path.as_ptr() as usize, room.as_mut_ptr() as usize, room.len(), 0, 0, 0];
+    // SAFETY: the path ends with a NUL, and `room` is writable.
+    unsafe { syscall(libc::SYS_readlink, arguments) }.ok()
+}
+
 /// The bytes of a file. They are read rather than mapped: somebody may cut the file off meanwhile.
 ///
 /// # Errors

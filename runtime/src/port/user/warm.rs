@@ -252,6 +252,10 @@ pub fn save(path: &CStr, written: &CStr, all: bool, own: &Runtime) -> Result<(),
         let Some(image) = runtime.image() else { return ControlFlow::Continue(()) };
         let symbols = Symbols::of(image);
         let Some(name) = symbols.object_name() else { return ControlFlow::Continue(()) };
+        // Nothing can be said of it now; what was said before may hold.
+        if symbols.functions().next().is_none() {
+            return ControlFlow::Continue(());
+        }
         if names.try_reserve(1).is_err() || learned(&mut writer, name, image, &symbols).is_none() {
             result = Err(libc::ENOMEM);
             return ControlFlow::Break(());
