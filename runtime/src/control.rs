@@ -145,11 +145,12 @@ pub(crate) fn open(record: &Record, learn: bool) -> bool {
         let state = State::from_number(record.resume.load(Ordering::Relaxed));
         record.state.store(state as u8, Ordering::Relaxed);
         if record.inline_open.load(Ordering::Relaxed) {
-            // The branch behind it was written, and the cores synchronised, when it was promoted.
-            patch::reopen(record);
+            // SAFETY: the branch behind it was written, and the cores synchronised, when it was promoted.
+            unsafe { patch::reopen(record) };
         }
         if record.chain_open.load(Ordering::Relaxed) {
-            patch::open_chain(cell);
+            // SAFETY: likewise, when the chain was first opened.
+            unsafe { patch::open_chain(cell) };
         }
     }
     let rests = record.silent.load(Ordering::Relaxed);

@@ -12,7 +12,6 @@
 //!
 //! `runtime` ties these together; `port` is what they need from the system below.
 #![no_std]
-#![warn(clippy::undocumented_unsafe_blocks)]
 
 #[cfg(test)]
 extern crate std;

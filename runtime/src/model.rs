@@ -388,7 +388,8 @@ impl Watched {
             self.record.inline.store(target, Ordering::Relaxed);
             self.record.inline_open.store(true, Ordering::Relaxed);
         } else if inline == target {
-            patch::reopen(self.record);
+            // SAFETY: there is no other thread.
+            unsafe { patch::reopen(self.record) };
         } else {
             let site = image.sites().next().unwrap();
             // SAFETY: likewise.

@@ -2,16 +2,17 @@
 //! unknown one come from it.
 
 /// What the runtime is to do.
+#[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Learn and patch.
-    On,
+    On = 0,
     /// Every call that was converted is a retpoline.
-    Off,
+    Off = 1,
     /// Learn, count every call, and patch nothing.
-    Count,
+    Count = 2,
     /// Use what was learned, and patch nothing more.
-    Freeze,
+    Freeze = 3,
 }
 
 impl Mode {

@@ -248,8 +248,11 @@ pub unsafe fn promote(
     Ok(())
 }
 
-/// Opens the inline branch of a site, which has been written, again.
-pub fn reopen(record: &Record) {
+/// Opens the inline branch of a site again.
+///
+/// # Safety
+/// It has been written, for the target that the record names, and the cores have been synchronised since.
+pub unsafe fn reopen(record: &Record) {
     publish(&record.cell().hot, record.inline.load(Ordering::Relaxed));
 }
 
@@ -271,8 +274,11 @@ fn close_slot(slot: &AtomicU64) {
     publish(slot, closes_slot(slot));
 }
 
-/// Opens the way into a site's chain, whose first body has been written.
-pub fn open_chain(cell: &Cell) {
+/// Opens the way into a site's chain.
+///
+/// # Safety
+/// Its first body and the stub's branch to it have been written, and the cores have been synchronised since.
+pub unsafe fn open_chain(cell: &Cell) {
     // Release: pairs with the test of the gate.
     cell.gate.fetch_or(GATE_CHAIN, Ordering::Release);
     looked_at();
@@ -381,7 +387,8 @@ pub unsafe fn extend(
         unsafe { body.as_ref() }.open_up_to(LINKS);
     }
     record.chain_open.store(true, Ordering::Relaxed);
-    open_chain(record.cell());
+    // SAFETY: the site has a chain, which `add_link` wrote.
+    unsafe { open_chain(record.cell()) };
     Ok(written.is_none())
 }
 

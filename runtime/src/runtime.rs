@@ -472,8 +472,8 @@ impl Runtime {
         let inline = record.inline.load(Ordering::Relaxed);
         let Guarded { index, arena, bodies } = guarded;
         if inline == target && inline != 0 {
-            // The branch was written for this target.
-            patch::reopen(record);
+            // SAFETY: `inline` names what `promote` has written.
+            unsafe { patch::reopen(record) };
             record.inline_open.store(true, Ordering::Relaxed);
             record.inline_stale.store(false, Ordering::Relaxed);
             return Ok(false);

@@ -120,6 +120,8 @@ impl Synthetic {
     pub fn call(&self, site: &Site, target: u64, passed: impl Fn()) -> End {
         let mut at = site.compare();
         let mut zero = false;
+        // Whether `zero` says that the gate of the stub is closed, rather than that a compare has matched.
+        let mut is_gate = false;
         let mut r11 = 0;
         for _ in 0..MAX_STEPS {
             if at == self.slow {
@@ -133,6 +135,7 @@ impl Synthetic {
                     // SAFETY: the cell or the slot that the instruction names. Acquire: what the processor does.
                     let slot = unsafe { AtomicU64::from_ptr(leads_to(at + 3, 0) as *mut u64) };
                     zero = slot.load(Ordering::Acquire) == target;
+                    is_gate = false;
                     at + 7
                 }
                 opcode if opcode == LEA_OPCODE => {
@@ -151,6 +154,7 @@ impl Synthetic {
                     // SAFETY: likewise, of the cell that `r11` holds.
                     let flags = unsafe { AtomicUsize::from_ptr((r11 + usize::from(offset)) as *mut usize) };
                     zero = flags.load(Ordering::Acquire) & usize::from(mask) == 0;
+                    is_gate = true;
                     at + GATE_TEST.len()
                 }
                 [a, b, _] if [a, b] == JNE => {
@@ -162,12 +166,10 @@ impl Synthetic {
                     }
                 }
                 [a, b, _] if [a, b] == JE => {
-                    if zero {
+                    if zero != is_gate {
                         passed();
-                        leads_to(at + 2, 0)
-                    } else {
-                        at + 6
                     }
+                    if zero { leads_to(at + 2, 0) } else { at + 6 }
                 }
                 [opcode @ (JNE_SHORT | JE_SHORT), distance, _] => {
                     if zero == (opcode == JE_SHORT) {
