@@ -9,7 +9,6 @@ use relpoline_layout::{COMPARE_OPCODE, Cell, Entry, Form, LEA_OPCODE, SECTION, V
 use serde::{Serialize, Serializer};
 use std::{
     fmt::Write,
-    fs, io,
     mem::offset_of,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -84,12 +83,6 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 fn of_file(path: &Path) -> Result<Vec<FileSites>, ElfError> {
-    // Others may have no end, or nobody who writes to them.
-    let error = |source| ElfError::Read { path: path.into(), source };
-    let kind = fs::metadata(path).map_err(error)?.file_type();
-    if !kind.is_file() && !kind.is_dir() {
-        return Err(error(io::Error::other("it is no regular file")));
-    }
     elf::load(path)?
         .iter()
         .map(|object| {

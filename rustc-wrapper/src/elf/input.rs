@@ -32,8 +32,14 @@ pub fn objects(path: &Path, bytes: Vec<u8>) -> Result<Vec<Object>, ElfError> {
     }
 }
 
+/// Devices have no end, and a pipe may have nobody who writes to it. An archive can name those, too.
 fn read(path: &Path) -> Result<Vec<u8>, ElfError> {
-    fs::read(path).map_err(|source| ElfError::Read { path: path.into(), source })
+    let error = |source| ElfError::Read { path: path.into(), source };
+    let kind = fs::metadata(path).map_err(error)?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(error(io::Error::other("it is no regular file")));
+    }
+    fs::read(path).map_err(error)
 }
 
 fn members(path: &Path, name: &str, bytes: &[u8]) -> Result<Vec<Object>, ElfError> {
@@ -44,7 +50,7 @@ fn members(path: &Path, name: &str, bytes: &[u8]) -> Result<Vec<Object>, ElfErro
         let member = member.map_err(|error| damaged(error.to_string()))?;
         let member_name = String::from_utf8_lossy(member.name()).into_owned();
         let content = if archive.is_thin() {
-            read_member(&thin_member(path, &member_name))?
+            read(&thin_member(path, &member_name))?
         } else {
             member.data(bytes).map_err(|error| damaged(format!("{member_name}: {error}")))?.to_vec()
         };
@@ -64,15 +70,6 @@ fn members(path: &Path, name: &str, bytes: &[u8]) -> Result<Vec<Object>, ElfErro
         return Err(ElfError::Kind { name: name.into(), found: "an archive without ELF files".into() });
     }
     Ok(objects)
-}
-
-/// What an archive names may be anything, such as a pipe that nobody writes to.
-fn read_member(path: &Path) -> Result<Vec<u8>, ElfError> {
-    let error = |source| ElfError::Read { path: path.into(), source };
-    if !fs::metadata(path).map_err(error)?.is_file() {
-        return Err(error(io::Error::other("it is no regular file")));
-    }
-    read(path)
 }
 
 /// A thin archive names its members relative to itself.
