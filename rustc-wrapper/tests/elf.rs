@@ -541,3 +541,73 @@ fn parts_of_functions_are_known_in_stripped_files() {
     let here = branches.iter().find(|branch| branch["built_here"] == true && branch["class"] == "raw");
     assert_eq!(here.unwrap()["instruction"], "call *%rdi", "{audit}");
 }
+
+#[test]
+fn a_part_belongs_to_the_function_that_jumps_to_it_not_to_all_of_its_name() {
+    let part = |function: &str| {
+        format!(
+            ".pushsection .text.unlikely,\\\"ax\\\",@progbits\\n.type {function}.cold,@function\\n\\\n\
+             {function}.cold: call *%%rdi\\n ret\\n.size {function}.cold,.-{function}.cold\\n.popsection\\n"
+        )
+    };
+    // As gcc splits a function.
+    let function = |name: &str| {
+        format!(
+            "__attribute__((noinline)) static void {name}(void *target, long n) {{\n\
+             __asm__ volatile(\"test %0, %0\\n je {name}.cold\\n{}\" : : \"r\"(n), \"D\"(target)); }}\n",
+            part(name)
+        )
+    };
+    let files = Files::new(&[
+        ("theirs.c", &format!("{}void theirs(void *p, long n) {{ parse(p, n); }}\n", function("parse"))),
+        (
+            "a.c",
+            &format!(
+                "{}void theirs(void *, long);\n__attribute__((noinline)) static long parse(long n) {{\n\
+                 __asm__ volatile(\"\"); return n; }}\n\
+                 int main(int c, char **v) {{ if (parse(c) > 5) {{ theirs(v, c); mine(v, c); }} return 0; }}\n",
+                function("mine")
+            ),
+        ),
+    ]);
+    files.run(REAL_CLANG, "-O2 -c theirs.c").in_silence();
+    files.run(CLANG, "-O2 a.c theirs.o -o a").in_silence();
+    let audit = files.audit("a");
+    let raw = |here: bool| {
+        let branches = audit["branches"].as_array().unwrap().iter();
+        let raw = branches.filter(|branch| branch["class"] == "raw" && branch["built_here"] == here);
+        raw.map(|branch| branch["function"].as_str().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!((raw(true), raw(false)), (vec!["mine.cold"], vec!["parse.cold"]), "{audit}");
+}
+
+#[test]
+fn code_that_inline_assembly_puts_aside_belongs_to_its_function() {
+    let aside = |start: &str, end: &str| {
+        format!(
+            "void target(void) {{}}\nvoid NAME(void *p) {{ __asm__ volatile(\"{start}\\n1: test %0, %0\\n je 3f\\n\\\n\
+             3: jmp *%0\\n{end}\\n test %0, %0\\n je 1b\\n\" : : \"r\"(p)); }}\n"
+        )
+    };
+    let main = "void theirs(void *); void mine(void *);\n\
+        int main(int c, char **v) { if (c > 5) { theirs(v); mine(v); } return 0; }\n";
+    for (start, end) in [
+        (".pushsection .text.fixup,\\\"ax\\\"", ".popsection"),
+        (".pushsection .fixup,\\\"ax\\\"\\nput_aside:", ".popsection"),
+        (".subsection 1", ".previous"),
+    ] {
+        let code = aside(start, end);
+        let theirs = code.replace("NAME", "theirs").replace("put_aside", "too").replace("target", "other");
+        let files =
+            Files::new(&[("mine.c", &code.replace("NAME", "mine")), ("theirs.c", &theirs), ("main.c", main)]);
+        files.run(REAL_CLANG, "-O2 -c theirs.c").in_silence();
+        files.run(CLANG, "-O2 -c mine.c main.c").in_silence();
+        assert_eq!(files.audit("mine.o")["built_here"]["raw"], 1, "{start}");
+        for line in ["mine.o theirs.o main.o", "-fuse-ld=lld theirs.o mine.o main.o"] {
+            files.run(CLANG, &format!("{line} -o a")).in_silence();
+            let audit = files.audit("a");
+            let counts = (&audit["built_here"]["raw"], &audit["elsewhere"]["raw"]);
+            assert_eq!(counts, (&1.into(), &1.into()), "{start} {line}: {audit}");
+        }
+    }
+}

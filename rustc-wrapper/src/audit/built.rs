@@ -13,6 +13,8 @@ pub struct Built {
     /// Start and end of each, by section, in order.
     ranges: HashMap<usize, Vec<(u64, u64)>>,
     names: HashSet<Vec<u8>>,
+    /// Parts of functions of the same names that others built.
+    foreign: HashSet<Place>,
     functions: usize,
     everything: bool,
 }
@@ -73,15 +75,23 @@ impl Built {
         Ok(())
     }
 
-    /// Adds parts that were split off listed functions.
-    pub fn add_parts(&mut self, parts: &[(Place, u64)]) {
+    /// Adds parts that were split off listed functions. Whether one of them is new.
+    pub fn add_parts(&mut self, parts: &[(Place, u64)]) -> bool {
+        let mut is_new = false;
         for (place, size) in parts {
-            self.ranges.entry(place.section).or_default().push((place.offset, place.offset + size));
+            let range = (place.offset, place.offset + size);
+            let ranges = self.ranges.entry(place.section).or_default();
+            if let Err(at) = ranges.binary_search(&range) {
+                ranges.insert(at, range);
+                is_new = true;
+            }
         }
-        for ranges in self.ranges.values_mut() {
-            ranges.sort_unstable();
-            ranges.dedup();
-        }
+        is_new
+    }
+
+    /// Takes out what is a part of a listed function by its name alone.
+    pub fn disown(&mut self, parts: impl Iterator<Item = Place>) {
+        self.foreign.extend(parts);
     }
 
     /// Nothing is listed, but everything was built alike.
@@ -111,13 +121,20 @@ impl Built {
     pub fn holds(&self, image: &Image, place: Place) -> bool {
         self.everything
             || self.lists(place)
-            || image.functions.at(place).is_some_and(|function| self.holds_part(function.raw_name()))
+            || self.part(image, place).is_some_and(|part| !self.foreign.contains(&part))
     }
 
-    /// A part of a function that was split off lies elsewhere, under the function's name and a suffix.
-    fn holds_part(&self, name: &[u8]) -> bool {
-        [&b".cold"[..], b".__part."].iter().any(|suffix| {
+    /// Where the part of a function begins that `place` is in, if it has a listed function's name. A part that was split
+    /// off lies elsewhere, under the function's name and a suffix.
+    pub fn part(&self, image: &Image, place: Place) -> Option<Place> {
+        if self.names.is_empty() {
+            return None;
+        }
+        let function = image.functions.at(place)?;
+        let name = function.raw_name();
+        let is_part = [&b".cold"[..], b".__part."].iter().any(|suffix| {
             memchr::memmem::rfind(name, suffix).is_some_and(|at| self.names.contains(&name[..at]))
-        })
+        });
+        is_part.then_some(Place { section: place.section, offset: function.start })
     }
 }

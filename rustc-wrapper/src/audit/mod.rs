@@ -1,6 +1,7 @@
 //! `relpoline audit`: every indirect call and jump of a file.
 
 mod allow;
+mod aside;
 mod built;
 mod frames;
 mod kernel;

@@ -1,6 +1,6 @@
 //! Decodes all code, and classifies what branches indirectly.
 
-use super::{built::Built, frames, thunks};
+use super::{aside, built::Built, frames, thunks};
 use crate::elf::{Function, Image, Place, Section};
 use iced_x86::{
     Decoder, DecoderOptions, FlowControl, Formatter, GasFormatter, Instruction, OpKind, Register,
@@ -51,19 +51,37 @@ pub struct Finding {
     pub reason: Option<String>,
 }
 
-/// All indirect branches, in order. What turns out to be a part of what was built here is added to that.
+/// How often jumps are followed out of what was built here, and out of what they led to.
+const ROUNDS: usize = 8;
+
+/// All indirect branches, in order. What turns out to be a part of what was built here is added to that, and what is
+/// none in spite of its name is taken out.
 pub fn scan(image: &Image, built: &mut Built) -> Vec<Finding> {
-    let (findings, left) = decode(image, built);
-    let parts = frames::parts(image, &left);
-    if parts.is_empty() {
-        return findings;
+    let (mut findings, mut branches) = decode(image, built);
+    for _ in 1..ROUNDS {
+        let mut found = built.add_parts(&frames::parts(image, &branches.left));
+        branches.left.retain(|target| !built.lists(*target));
+        found |= built.add_parts(&aside::pieces(image, &branches.left));
+        if !found {
+            break;
+        }
+        (findings, branches) = decode(image, built);
     }
-    built.add_parts(&parts);
-    decode(image, built).0
+    built.disown(branches.into_parts.iter().filter(|(_, from_here)| !**from_here).map(|(part, _)| *part));
+    findings
 }
 
-/// All indirect branches, in order, and where jumps lead that leave what was built here.
-fn decode(image: &Image, built: &Built) -> (Vec<Finding>, HashSet<Place>) {
+/// Direct branches that leave a function.
+#[derive(Default)]
+struct Branches {
+    /// Where jumps lead that leave what was built here.
+    left: HashSet<Place>,
+    /// Which parts of functions, by their names, jumps and calls lead into, and whether one from here does.
+    into_parts: HashMap<Place, bool>,
+}
+
+/// All indirect branches, in order, and the direct ones that leave a function.
+fn decode(image: &Image, built: &Built) -> (Vec<Finding>, Branches) {
     let mut scanner = Scanner {
         image,
         built,
@@ -72,7 +90,7 @@ fn decode(image: &Image, built: &Built) -> (Vec<Finding>, HashSet<Place>) {
         paths: Vec::new(),
         is_code: true,
         range: 0..0,
-        left: HashSet::new(),
+        branches: Branches::default(),
         findings: Vec::new(),
     };
     for (index, section) in image.sections.iter().enumerate() {
@@ -99,7 +117,7 @@ fn decode(image: &Image, built: &Built) -> (Vec<Finding>, HashSet<Place>) {
     findings.sort_by_key(|finding| finding.place);
     // Functions may overlap.
     findings.dedup_by_key(|finding| finding.place);
-    (findings, scanner.left)
+    (findings, scanner.branches)
 }
 
 /// Where decoding starts afresh: data between functions must not shift what follows it.
@@ -190,8 +208,7 @@ struct Scanner<'a, 'data> {
     is_code: bool,
     /// What is decoded, in a sweep a function.
     range: Range<usize>,
-    /// Where jumps lead that leave what was built here.
-    left: HashSet<Place>,
+    branches: Branches,
     findings: Vec<Finding>,
 }
 
@@ -250,8 +267,8 @@ impl Scanner<'_, '_> {
                     && self.is_code
                 {
                     self.reach(target, way);
-                    if instruction.flow_control() != FlowControl::Call && way == Way::Sweep {
-                        self.leave(place, target);
+                    if way == Way::Sweep {
+                        self.leave(place, target, instruction.flow_control() == FlowControl::Call);
                     }
                 }
                 let is_thunk = match target {
@@ -282,12 +299,18 @@ impl Scanner<'_, '_> {
         }
     }
 
-    fn leave(&mut self, place: Place, target: Place) {
+    fn leave(&mut self, place: Place, target: Place, is_call: bool) {
         let stays = target.section == place.section && self.range.contains(&(target.offset as usize));
         let section = self.image.sections.get(target.section);
         let is_code = section.is_some_and(|section| section.executable && !is_plt(section));
-        if !stays && is_code && self.built.lists(place) && !self.built.holds(self.image, target) {
-            self.left.insert(target);
+        if stays || !is_code {
+            return;
+        }
+        if let Some(part) = self.built.part(self.image, target) {
+            let from_here = self.branches.into_parts.entry(part).or_default();
+            *from_here |= self.built.holds(self.image, place);
+        } else if !is_call && self.built.lists(place) && !self.built.lists(target) {
+            self.branches.left.insert(target);
         }
     }
 
@@ -388,12 +411,12 @@ fn is_got(section: &Section) -> bool {
 }
 
 /// Whether it is a branch whose target is in the instruction.
-fn is_direct(instruction: &Instruction) -> bool {
+pub fn is_direct(instruction: &Instruction) -> bool {
     matches!(instruction.op0_kind(), OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64)
 }
 
 /// Whether the processor does not go on behind it.
-fn ends(instruction: &Instruction) -> bool {
+pub fn ends(instruction: &Instruction) -> bool {
     instruction.is_invalid()
         || matches!(
             instruction.flow_control(),

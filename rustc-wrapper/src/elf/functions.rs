@@ -25,6 +25,12 @@ impl<'data> Function<'data> {
     pub fn raw_name(&self) -> &'data [u8] {
         self.name
     }
+
+    /// Whether it is a label of an assembler's that nobody outside of its file sees, and no function for all that is
+    /// known.
+    pub fn is_local_label(&self) -> bool {
+        self.rank == 0 && self.size == 0
+    }
 }
 
 /// All functions: for each section, in the order of their starts, one for each start.

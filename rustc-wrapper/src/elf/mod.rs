@@ -11,7 +11,7 @@ pub use names::demangle;
 
 use object::{
     Architecture, Object as _, ObjectKind, ObjectSection, ObjectSegment, ObjectSymbol, RelocationFlags,
-    RelocationTarget, SectionFlags, SegmentFlags, elf,
+    RelocationTarget, SectionFlags, SegmentFlags, SymbolKind, elf,
 };
 use std::{collections::HashMap, io, path::PathBuf};
 
@@ -146,6 +146,8 @@ pub struct Image<'data> {
     pub bits: u32,
     /// Whether it is an object file: references are in relocations.
     pub relocatable: bool,
+    /// Whether the symbols name its functions: stripped files have those of the dynamic linker alone.
+    pub has_symbols: bool,
     file: object::File<'data>,
     by_address: Vec<(u64, usize)>,
 }
@@ -194,12 +196,8 @@ impl<'data> Image<'data> {
         by_address.sort_unstable();
         let functions = Functions::of(&file, &sections);
         let relocatable = file.kind() == ObjectKind::Relocatable;
-        Ok(Self { name, sections, functions, bits, relocatable, file, by_address })
-    }
-
-    /// Index of the first section called `name`.
-    pub fn section_named(&self, name: &str) -> Option<usize> {
-        self.sections.iter().position(|section| section.name == name)
+        let has_symbols = file.symbols().any(|symbol| symbol.kind() == SymbolKind::Text);
+        Ok(Self { name, sections, functions, bits, relocatable, has_symbols, file, by_address })
     }
 
     /// Indices of all sections called `name`: an object file has one for each group.
