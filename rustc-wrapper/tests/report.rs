@@ -43,7 +43,7 @@ fn what_is_no_statistics_is_refused() {
     ]);
     for (name, parts) in [
         ("nothing", ["cannot read nothing", "No such file"]),
-        ("text", ["text holds no statistics; run a program with RELPOLINE_OPTIONS=stats=", "line 1"]),
+        ("text", ["text holds no statistics; run a program with RELPOLINE_OPTIONS=stats=FILE to", "line 1"]),
         ("new", ["new holds statistics of version 2, expected 1", "use the 'relpoline'"]),
         ("half", ["half holds no statistics", "missing field"]),
     ] {

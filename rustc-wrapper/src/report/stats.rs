@@ -90,7 +90,7 @@ impl Stats {
         let text = read(path).with_context(|| format!("cannot read {name}"))?;
         let is_none = || {
             format!(
-                "{name} holds no statistics; run a program with RELPOLINE_OPTIONS=stats={name} to have them written"
+                "{name} holds no statistics; run a program with RELPOLINE_OPTIONS=stats=FILE to have them written"
             )
         };
         let found = serde_json::from_str::<Versioned>(&text).with_context(is_none)?.version;
