@@ -8,11 +8,7 @@ use crate::{
     program, rustc,
 };
 use anyhow::{Result, bail};
-use std::{
-    ffi::OsString,
-    fmt::Write,
-    path::{Path, PathBuf},
-};
+use std::{ffi::OsString, fmt::Write, path::Path};
 
 /// Which tool the flags are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -73,8 +69,10 @@ fn flags(tool: Tool, lto: bool, options: &Options) -> Result<Vec<OsString>> {
             flags.push(joined("-fpass-plugin=", &plugin));
             flags.push(macro_definition().into());
             // clang ignores it. Make rules that depend on the flags, and ccache, which does not look into
-            // plugins and leaves macros to the preprocessor, see by it that the plugin's content changed.
-            flags.push(format!("-frandom-seed=relpoline-{}", Identity::of(&[&plugin])?).into());
+            // plugins and leaves macros to the preprocessor, see by it that the plugin's content changed, or what it is
+            // asked for.
+            let identity = Identity::of_build(&[&plugin], options)?;
+            flags.push(format!("-frandom-seed=relpoline-{identity}").into());
         }
         Tool::Ld => {
             if lto {
@@ -111,12 +109,8 @@ fn version(options: &Options, compiler: Option<String>) -> Result<()> {
     if options.disable {
         text += " disabled";
     } else {
-        let parts = [locate::find(Part::Plugin, options)?, locate::find(Part::Runtime, options)?];
-        let files: Vec<&Path> = parts.iter().chain(&options.ignorelist).map(PathBuf::as_path).collect();
-        write!(text, " {}", Identity::of(&files)?)?;
-        if let Some(form) = options.form {
-            write!(text, " form={}", form.name())?;
-        }
+        let parts = [&*locate::find(Part::Plugin, options)?, &*locate::find(Part::Runtime, options)?];
+        write!(text, " {}", Identity::of_build(&parts, options)?)?;
     }
     if let Some(compiler) = compiler {
         write!(text, " ({compiler})")?;

@@ -1,5 +1,6 @@
 //! What tells one build of relpoline from another, so that build systems compile again when it changes.
 
+use crate::options::Options;
 use anyhow::{Context, Result};
 use std::{fmt, fs, path::Path};
 use xxhash_rust::xxh3::Xxh3;
@@ -19,21 +20,34 @@ const fn number(text: &str) -> u32 {
     }
 }
 
-/// Hash of the content of files.
+/// Hash of the content of files, and of what they are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity(u64);
 
 impl Identity {
     /// Of `files`, in this order.
     pub fn of(files: &[&Path]) -> Result<Self> {
-        let mut hash = Xxh3::new();
-        for file in files {
-            let content = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-            hash.update(&(content.len() as u64).to_le_bytes());
-            hash.update(&content);
+        Ok(Self(hash(files.iter().copied())?.digest()))
+    }
+
+    /// Of all that decides what `parts` make of a source with `options`.
+    pub fn of_build(parts: &[&Path], options: &Options) -> Result<Self> {
+        let mut hash = hash(parts.iter().copied().chain(options.ignorelist.as_deref()))?;
+        if let Some(form) = options.form {
+            hash.update(form.name().as_bytes());
         }
         Ok(Self(hash.digest()))
     }
+}
+
+fn hash<'a>(files: impl Iterator<Item = &'a Path>) -> Result<Xxh3> {
+    let mut hash = Xxh3::new();
+    for file in files {
+        let content = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+        hash.update(&(content.len() as u64).to_le_bytes());
+        hash.update(&content);
+    }
+    Ok(hash)
 }
 
 impl fmt::Display for Identity {

@@ -153,12 +153,10 @@ fn describe(command: &mut Command, rustc: &Path, options: &Options) -> Result<Ex
     if let Some(version) = Rustc::parse(&String::from_utf8_lossy(&output.stdout)) {
         version.check(rustc)?;
     }
-    let parts = [locate::find(Part::Plugin, options)?, locate::find(Part::Runtime, options)?];
-    let files: Vec<&Path> = parts.iter().chain(&options.ignorelist).map(PathBuf::as_path).collect();
-    let identity = Identity::of(&files)?;
-    let form = options.form.map_or(String::new(), |form| format!(" form={}", form.name()));
+    let parts = [&*locate::find(Part::Plugin, options)?, &*locate::find(Part::Runtime, options)?];
+    let identity = Identity::of_build(&parts, options)?;
     out.write_all(&output.stdout)?;
-    writeln!(out, "relpoline: {VERSION} {identity}{form}")?;
+    writeln!(out, "relpoline: {VERSION} {identity}")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -231,10 +229,8 @@ pub fn plugin_flags(plugin: &Path, options: &Options) -> Result<[OsString; 3]> {
     load.push(plugin);
     // The last one makes cargo, which sees it in RUSTFLAGS, and the incremental compiler, which compares the
     // options that it tracks, start anew when the plugin's content changes, or what it is asked for.
-    let files: Vec<&Path> = [plugin].into_iter().chain(options.ignorelist.as_deref()).collect();
-    let identity = Identity::of(&files)?;
-    let form = options.form.map_or(String::new(), |form| format!("-{}", form.name()));
-    Ok([load, "--cfg=relpoline".into(), format!("-Cmetadata=relpoline-{identity}{form}").into()])
+    let identity = Identity::of_build(&[plugin], options)?;
+    Ok([load, "--cfg=relpoline".into(), format!("-Cmetadata=relpoline-{identity}").into()])
 }
 
 /// rustc's argument for the runtime at `runtime`.

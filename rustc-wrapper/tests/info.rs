@@ -123,6 +123,28 @@ fn flags_change_with_the_plugin() {
     }
 }
 
+/// A variable of relpoline's does not stand on the command line, so that the flags must tell of it.
+#[test]
+fn flags_change_with_what_the_plugin_is_asked_for() {
+    let files = Files::new(&[("list", "fun:a\n")]);
+    for tool in ["c", "cxx", "rust"] {
+        let flags = |variable: &str, value: &str| {
+            let mut command = command(RELPOLINE);
+            command.env(variable, value);
+            files.run_with(command, &format!("flags {tool}")).in_silence().stdout
+        };
+        let mut all = vec![flags("RELPOLINE_FORM", ""), flags("RELPOLINE_IGNORELIST", "list")];
+        all.extend(["inline", "stub"].map(|form| flags("RELPOLINE_FORM", form)));
+        files.write("list", "fun:b\n");
+        all.push(flags("RELPOLINE_IGNORELIST", "list"));
+        files.write("list", "fun:a\n");
+        assert_eq!(all[1], flags("RELPOLINE_IGNORELIST", "list"), "{tool}");
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), 5, "{tool}: {all:?}");
+    }
+}
+
 #[test]
 fn flags_refuse_what_a_variable_cannot_hold() {
     let files = Files::new(&[("a b/librelpoline_pass.so", ""), ("a b/librelpoline_rt.a", "")]);
