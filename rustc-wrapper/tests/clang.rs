@@ -594,5 +594,7 @@ fn the_status_is_clangs() {
     let files = Files::new(&[("bad.c", "int main( {")]);
     let outcome = files.run(CLANG, "-c bad.c");
     assert_eq!(outcome.status, files.run(REAL_CLANG, "-c bad.c").status);
-    assert!(home().join("librelpoline_pass.so").exists());
+    assert_ne!(outcome.status, 0);
+    let odd = files.script("clang-22", "exit 42");
+    assert_eq!(files.run(CLANG, &format!("-c bad.c --relpoline-clang={}", odd.display())).status, 42);
 }
