@@ -37,14 +37,15 @@ pub fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> Result<Exit
         _ => (find_rustc(&options)?, None),
     };
     let toolchain = toolchain_of(&given);
+    let (before, files) = at_end_of_options(&given);
     let mut command = Command::new(&rustc);
-    command.args(&given);
+    command.args(before);
     let expanded = expand(&given[usize::from(toolchain.is_some())..]);
     if options.disable || is_for_the_build(&expanded) {
-        return program::exec(&mut command);
+        return program::exec(command.args(files));
     }
     match Task::of(&expanded) {
-        Task::Describe => return describe(&mut command, &rustc, &options),
+        Task::Describe => return describe(command.args(files), &rustc, &options),
         Task::Inform => {}
         Task::Compile => {
             let version = match inner {
@@ -54,7 +55,13 @@ pub fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> Result<Exit
             compile(name, &mut command, (&rustc, &version), &expanded, &options, "")?;
         }
     }
-    program::exec(&mut command)
+    program::exec(command.args(files))
+}
+
+/// Splits `arguments` where options of ours can be added: behind `--` they would be files.
+pub fn at_end_of_options(arguments: &[OsString]) -> (&[OsString], &[OsString]) {
+    let end = arguments.iter().position(|argument| argument == "--");
+    arguments.split_at(end.unwrap_or(arguments.len()))
 }
 
 /// The toolchain of rustup's `+toolchain`, which must be the first argument, and also decides what `rustc -vV` says.
@@ -68,15 +75,17 @@ pub fn name_of(rustc: &Path) -> Option<String> {
     Some(format!("rustc {}, LLVM {}", version.release, version.llvm))
 }
 
-/// Whether a first argument is the path of a compiler. It may also be clippy's driver or another wrapper,
-/// so its name does not tell; but it is a program, and no input of rustc is one.
+/// Whether a first argument is the path of a compiler, or would be if it were there. It may also be clippy's driver or
+/// another wrapper, so its name need not tell; but it is a program, and no input of rustc is one.
 fn is_compiler(argument: &OsStr) -> bool {
     let bytes = argument.as_bytes();
     if bytes.starts_with(b"-") || bytes.starts_with(b"@") || bytes.ends_with(b".rs") {
         return false;
     }
     let path = Path::new(argument);
-    is_executable(path) || (!bytes.contains(&b'/') && in_path(argument).is_some())
+    is_executable(path)
+        || bytes.ends_with(b"/rustc")
+        || (!bytes.contains(&b'/') && in_path(argument).is_some())
 }
 
 /// rustc's `@FILE`: one argument on each line.
@@ -405,7 +414,9 @@ mod tests {
 
     #[test]
     fn compilers_are_programs() {
-        assert!(is_compiler(OsStr::new("/bin/sh")) && is_compiler(OsStr::new("sh")));
+        for argument in ["/bin/sh", "sh", "/nowhere/rustc"] {
+            assert!(is_compiler(OsStr::new(argument)), "{argument}");
+        }
         for argument in ["-vV", "@args", "-", "main.rs", "no-such-program", "/etc/passwd"] {
             assert!(!is_compiler(OsStr::new(argument)), "{argument}");
         }

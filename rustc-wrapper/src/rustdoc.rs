@@ -27,8 +27,9 @@ pub fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> Result<Exit
         }
         None => find_rustdoc(&options)?,
     };
+    let (before, files) = rustc::at_end_of_options(&given);
     let mut command = Command::new(&rustdoc);
-    command.args(&given);
+    command.args(before);
     let toolchain = rustc::toolchain_of(&given);
     let expanded = rustc::expand(&given[usize::from(toolchain.is_some())..]);
     let tests = expanded.iter().any(|argument| argument == "--test");
@@ -36,5 +37,5 @@ pub fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> Result<Exit
         let version = Rustc::describe(&rustdoc, toolchain)?;
         rustc::compile(name, &mut command, (&rustdoc, &version), &expanded, &options, FEATURES)?;
     }
-    program::exec(&mut command)
+    program::exec(command.args(files))
 }

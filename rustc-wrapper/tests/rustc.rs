@@ -237,6 +237,26 @@ fn a_standard_library_without_source_says_so() {
         .fails_with(1, &["/nowhere/lib/rustlib/src/rust/library/std", "rustup component add rust-src"]);
 }
 
+#[test]
+fn what_is_wrong_is_said_by_its_name() {
+    let files = program();
+    files
+        .run(CARGO, "relpoline build --release --build-std")
+        .fails_with(1, &["--build-std must stand in front", "cargo relpoline --build-std build"]);
+    for line in ["-vV", "main.rs"] {
+        files
+            .run(RUSTC, &format!("/nowhere/rustc {line}"))
+            .fails_with(1, &["/nowhere/rustc", "No such file"]);
+    }
+}
+
+#[test]
+fn options_end_where_the_files_begin() {
+    let files = program();
+    files.run(RUSTC, "-O -- main.rs").in_silence();
+    is_protected(&files, "main");
+}
+
 fn compiled(files: &Files, command: Command, line: &str) -> usize {
     let outcome = files.run_with(command, line).succeeds();
     outcome.stderr.matches("Compiling").count()

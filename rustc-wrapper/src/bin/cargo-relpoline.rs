@@ -27,8 +27,9 @@ Usage: cargo [+TOOLCHAIN] relpoline [--build-std] COMMAND [ARGUMENT]...
     cargo relpoline test
 
 --build-std builds Rust's standard library with relpolines, too; it needs its source (rustup component add rust-src).
-Runs 'cargo COMMAND ARGUMENT...' with relpoline-rustc as RUSTC_WRAPPER and relpoline-rustdoc as RUSTDOC, which runs
-what RUSTDOC names (but not what 'build.rustdoc' does). Everything is compiled again when relpoline changes.
+Runs 'cargo COMMAND ARGUMENT...' with relpoline-rustc as RUSTC_WRAPPER, in place of another one there or in
+'build.rustc-wrapper', and relpoline-rustdoc as RUSTDOC, which runs what RUSTDOC names (but not what 'build.rustdoc'
+does). Everything is compiled again when relpoline changes.
 RELPOLINE_DISABLE=1 builds as cargo alone does. 'relpoline info' says whether everything needed is there.
 ";
 
@@ -50,6 +51,9 @@ fn run(mut arguments: Vec<OsString>) -> Result<ExitCode> {
         Some("--version" | "-V") => {
             return program::print(concat!("cargo-relpoline ", env!("CARGO_PKG_VERSION"), "\n"))
                 .map(|()| ExitCode::SUCCESS);
+        }
+        Some(command) if arguments.iter().take_while(|next| *next != "--").any(|next| next == BUILD_STD) => {
+            bail!("{BUILD_STD} must stand in front of the command: cargo relpoline {BUILD_STD} {command}");
         }
         _ => {}
     }
