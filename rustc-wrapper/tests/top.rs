@@ -211,6 +211,24 @@ fn people_see_who_calls_whom() {
 }
 
 #[test]
+fn only_a_page_that_follows_another_clears_the_screen() {
+    let files = Files::new(&[("a.c", PROGRAM)]);
+    files.run(CLANG, "-O2 a.c -o a").in_silence();
+    let mut program = Program::start(common::command(files.path("a")));
+    program.work();
+    for (looks, terminal, clears) in [(1, "xterm", 0), (2, "xterm", 2), (2, "dumb", 0)] {
+        // A terminal of its own.
+        let mut script = common::command("script");
+        let line = format!("{RELPOLINE} top -d 0.01 -n {looks} {}", program.child.id());
+        script.args(["-qec", &line, "/dev/null"]).env("TERM", terminal).stdin(Stdio::null());
+        let page = files.run_with(script, "").succeeds().stdout;
+        let found = (page.matches("4 sites in 1 object").count(), page.matches('\x1b').count() / 2);
+        assert_eq!(found, (looks, clears), "{terminal}: {page:?}");
+    }
+    program.end();
+}
+
+#[test]
 fn says_what_it_cannot_look_at() {
     let files = Files::new(&[("a.c", PROGRAM)]);
     files.run(REAL_CLANG, "-O2 a.c -o a").in_silence();

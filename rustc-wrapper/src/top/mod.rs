@@ -84,7 +84,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             let snapshot = Snapshot::new(&process, &loaded, &samples, since, &notes);
             let text = match arguments.json {
                 true => format!("{}\n", serde_json::to_string(&snapshot)?),
-                false => page::page(&snapshot, arguments.lines),
+                false => page::page(&snapshot, arguments.lines, arguments.count != Some(1)),
             };
             looks -= 1;
             if !program::print_on(&text)? || looks == 0 {

@@ -4,15 +4,19 @@ use super::snapshot::{Row, Snapshot};
 use crate::program::{count, grouped, printable};
 use relpoline_layout::record::State;
 use rustix::termios;
-use std::io::{self, IsTerminal};
+use std::{
+    env,
+    io::{self, IsTerminal},
+};
 
 /// Sites shown where the size of the page is not known.
 const LINES: usize = 20;
 /// Moves to the start of the screen and clears it.
 const CLEAR: &str = "\x1b[H\x1b[J";
 
-/// The page. On a terminal it takes the place of the one before it, and is no larger than the screen.
-pub fn page(snapshot: &Snapshot, lines: Option<usize>) -> String {
+/// The page. On a terminal it is no larger than the screen, and takes the place of the one before it, if it is one of
+/// `several` and the terminal can do so.
+pub fn page(snapshot: &Snapshot, lines: Option<usize>, several: bool) -> String {
     let terminal = io::stdout().is_terminal();
     let size = if terminal { termios::tcgetwinsize(io::stdout()).ok() } else { None };
     let (rows, columns) = size.map_or((0, 0), |size| (usize::from(size.ws_row), usize::from(size.ws_col)));
@@ -21,7 +25,8 @@ pub fn page(snapshot: &Snapshot, lines: Option<usize>) -> String {
     text.extend(snapshot.sites.iter().take(lines.unwrap_or(left)).map(line));
     let cut = text.iter().map(|line| cut(&printable(line), columns));
     let page = cut.fold(String::new(), |page, line| page + &line + "\n");
-    if terminal { format!("{CLEAR}{page}") } else { page + "\n" }
+    let clear = several && terminal && env::var_os("TERM").is_none_or(|name| name != "dumb");
+    if clear { format!("{CLEAR}{page}") } else { page + "\n" }
 }
 
 fn head(snapshot: &Snapshot) -> Vec<String> {
