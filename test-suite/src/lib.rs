@@ -2,10 +2,15 @@
 //! statistics are read.
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 use std::ffi::OsStr;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// Files that must stand in the build folder before any program can be tested.
@@ -27,6 +32,40 @@ pub fn bindir() -> Result<PathBuf> {
         );
     }
     Ok(dir.canonicalize()?)
+}
+
+/// How long a program may take. What takes longer waits for something that does not come.
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// Runs a program, without input. One that hangs is ended, with all that it started, and is an error.
+///
+/// # Errors
+/// When it cannot be run, or does not end.
+pub fn output(command: &mut Command) -> Result<Output> {
+    output_within(command, LIMIT)
+}
+
+fn output_within(command: &mut Command, limit: Duration) -> Result<Output> {
+    let name = format!("{command:?}");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let child = command.spawn().with_context(|| format!("cannot run {name}"))?;
+    let group = Pid::from_child(&child);
+    let (ended, end) = mpsc::channel::<()>();
+    let hangs = thread::spawn(move || {
+        let hangs = end.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout);
+        hangs && kill_process_group(group, Signal::KILL).is_ok()
+    });
+    // Until nobody holds its output any more: children of its own may hang, too.
+    let output = child.wait_with_output()?;
+    drop(ended);
+    ensure!(
+        !hangs.join().expect("it only waits"),
+        "{name} hangs: it had not ended after {} s\n{}{}",
+        limit.as_secs(),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(output)
 }
 
 /// A program of `programs/`, compiled into a folder that goes with this value.
@@ -77,15 +116,11 @@ impl Program {
     /// Runs the program with statistics and further runtime options, however it ends.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// When it cannot be started, or does not end.
     pub fn try_run<S: AsRef<OsStr>>(&self, options: &str, arguments: &[S]) -> Result<Output> {
         let stats = self.dir.path().join("stats.json");
-        Command::new(&self.path)
-            .args(arguments)
-            .env("RELPOLINE_OPTIONS", format!("stats={}:{options}", stats.display()))
-            .stdin(Stdio::null())
-            .output()
-            .with_context(|| format!("cannot run {}", self.path.display()))
+        let options = format!("stats={}:{options}", stats.display());
+        output(Command::new(&self.path).args(arguments).env("RELPOLINE_OPTIONS", options))
     }
 
     /// Statistics of the last run.
@@ -127,14 +162,14 @@ pub fn compile(source: &str, arguments: &[&str], path: &Path) -> Result<()> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs").join(source);
     let plus = source.extension().is_some_and(|extension| extension == "cpp");
     let compiler = bindir()?.join(if plus { "relpoline-clang++" } else { "relpoline-clang" });
-    let output = Command::new(&compiler)
+    let mut command = Command::new(&compiler);
+    command
         .args(["-O2", "-g1", "-Wall", "-Werror", "-pthread"])
         .arg(&source)
         .args(arguments)
         .arg("-o")
-        .arg(path)
-        .output()
-        .with_context(|| format!("cannot run {}", compiler.display()))?;
+        .arg(path);
+    let output = output(&mut command)?;
     if !output.status.success() || !output.stderr.is_empty() {
         bail!("{}: {}", source.display(), String::from_utf8_lossy(&output.stderr));
     }
@@ -161,5 +196,22 @@ pub fn attack(source: &str, arguments: &[&str], at_least_patches: u64) {
             run.stats["totals"]
         );
         assert_eq!(run.total("failures"), 0, "{source} {variant:?}: {}", run.stats);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hangs_is_ended_and_is_no_success() {
+        let run = |script: &str, limit| output_within(Command::new("sh").args(["-c", script]), limit);
+        let output = run("echo out; exit 3", LIMIT).unwrap();
+        assert_eq!((output.status.code(), &*output.stdout), (Some(3), &b"out\n"[..]));
+        // A child that hangs while its parent has ended, and a parent that waits for it.
+        for script in ["echo out; sleep 600 &", "echo out; sleep 600 & wait"] {
+            let error = run(script, Duration::from_secs(1)).unwrap_err().to_string();
+            assert!(error.contains("hangs: it had not ended after 1 s\nout"), "{error}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Shared objects that were built with relpolines, and the one runtime that they make up together.
 
-use relpoline_tests::{Program, Run, compile};
+use relpoline_tests::{Program, Run, compile, output};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -142,11 +142,9 @@ fn objects_whose_notes_were_moved_are_found_and_those_that_lie_are_not() {
 fn a_program_that_the_dynamic_linker_was_asked_to_run_speaks_for_all() {
     let program = Program::build("begin.c", &[]).unwrap();
     let stats = program.dir().join("stats.json");
-    let output = std::process::Command::new("/lib64/ld-linux-x86-64.so.2")
-        .arg(program.path())
-        .env("RELPOLINE_OPTIONS", format!("stats={}", stats.display()))
-        .output()
-        .unwrap();
+    let mut command = std::process::Command::new("/lib64/ld-linux-x86-64.so.2");
+    command.arg(program.path()).env("RELPOLINE_OPTIONS", format!("stats={}", stats.display()));
+    let output = output(&mut command).unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "ok\n", "{output:?}");
     assert_eq!(program.stats().unwrap()["totals"]["executed"], 256);
 }

@@ -1,6 +1,6 @@
 //! Processes and threads that end, fork, borrow and give up what they have, while their sites learn.
 
-use relpoline_tests::{Program, VARIANTS, attack, compile};
+use relpoline_tests::{Program, VARIANTS, attack, compile, output};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -156,7 +156,7 @@ fn options_are_ignored_where_rights_are_borrowed() {
         let stats = program.dir().join("stats.json");
         let mut command = Command::new(program.path());
         command.args(arguments).uid(NOBODY).env("RELPOLINE_OPTIONS", format!("stats={}", stats.display()));
-        let output = command.output().unwrap();
+        let output = output(&mut command).unwrap();
         assert!(output.status.success() && output.stdout == b"ok\n", "{arguments:?}: {output:?}");
         assert_eq!(output.stderr, b"", "{arguments:?}");
         let written = std::fs::read_dir(program.dir()).unwrap().map(|entry| entry.unwrap().file_name());
@@ -304,7 +304,7 @@ fn programs_end_while_the_list_of_objects_is_in_use() {
         for (how, options) in [("thread", "mode=on"), ("thread", "mode=off"), ("fork", "mode=on")] {
             // Without statistics, which have to ask for all objects.
             let mut command = Command::new(program.path());
-            let output = command.arg(how).env("RELPOLINE_OPTIONS", options).output().unwrap();
+            let output = output(command.arg(how).env("RELPOLINE_OPTIONS", options)).unwrap();
             assert!(output.status.success() && output.stdout == b"ok\n", "{variant:?} {how}: {output:?}");
         }
     }

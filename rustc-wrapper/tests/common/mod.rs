@@ -111,7 +111,8 @@ impl Files {
 
     pub fn run_with(&self, mut command: Command, line: &str) -> Outcome {
         command.args(line.split_whitespace()).current_dir(self.0.path());
-        Outcome::of(format!("{:?} {line}", command.get_program()), command.output().unwrap())
+        let name = format!("{:?} {line}", command.get_program());
+        Outcome::of(name, relpoline_tests::output(&mut command).unwrap())
     }
 
     /// Runs a program that was built here.
