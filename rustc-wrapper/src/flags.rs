@@ -6,6 +6,7 @@ use crate::{
     locate::{self, Part},
     options::{self, Options, Question},
     program, rustc,
+    toolchain::llvm_major,
 };
 use anyhow::{Result, bail};
 use std::{ffi::OsString, fmt::Write, path::Path};
@@ -15,9 +16,11 @@ use std::{ffi::OsString, fmt::Write, path::Path};
 pub enum Tool {
     /// For RUSTFLAGS; a stable compiler also needs RUSTC_BOOTSTRAP=1.
     Rust,
-    /// For CFLAGS, with clang-22.
+    /// For CFLAGS.
+    #[value(help = concat!("For CFLAGS, with clang-", llvm_major!()))]
     C,
-    /// For CXXFLAGS, with clang++-22.
+    /// For CXXFLAGS.
+    #[value(help = concat!("For CXXFLAGS, with clang++-", llvm_major!()))]
     Cxx,
     /// For LDFLAGS or LDLIBS.
     Ld,

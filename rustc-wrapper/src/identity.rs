@@ -13,10 +13,11 @@ pub const VERSION_NUMBER: u32 = number(env!("CARGO_PKG_VERSION_MAJOR")) * 10_000
     + number(env!("CARGO_PKG_VERSION_MINOR")) * 100
     + number(env!("CARGO_PKG_VERSION_PATCH"));
 
-const fn number(text: &str) -> u32 {
+/// `text`, of a version, as a number.
+pub(crate) const fn number(text: &str) -> u32 {
     match u32::from_str_radix(text, 10) {
         Ok(number) => number,
-        Err(_) => panic!("cargo's version numbers are decimal"),
+        Err(_) => panic!("the numbers of versions are decimal"),
     }
 }
 

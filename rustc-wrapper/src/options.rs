@@ -1,7 +1,7 @@
 //! The wrappers' own options. [`TABLE`] is the only list of them: parsing, help and error messages all come
 //! from it.
 
-use crate::program::parse_switch;
+use crate::{program::parse_switch, toolchain::llvm_major};
 use std::{
     env,
     ffi::{OsStr, OsString},
@@ -79,14 +79,14 @@ pub const TABLE: &[Spec] = &[
         name: "clang",
         variable: Some("RELPOLINE_CLANG"),
         value: "PATH",
-        help: "the clang that relpoline-clang runs (default: clang-22)",
+        help: concat!("the clang that relpoline-clang runs (default: clang-", llvm_major!(), ")"),
         set: |options, value| set_path(&mut options.clang, value),
     },
     Spec {
         name: "clangxx",
         variable: Some("RELPOLINE_CLANGXX"),
         value: "PATH",
-        help: "the clang++ that relpoline-clang++ runs (default: clang++-22)",
+        help: concat!("the clang++ that relpoline-clang++ runs (default: clang++-", llvm_major!(), ")"),
         set: |options, value| set_path(&mut options.clangxx, value),
     },
     Spec {

@@ -11,6 +11,7 @@ use crate::{
     locate::{self, Part},
     options::Options,
     program,
+    toolchain::llvm_major,
 };
 use anyhow::{Context, Result, bail, ensure};
 use changes::Changes;
@@ -64,7 +65,9 @@ pub struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Action {
-    /// Add the runtime to a source tree; then build it with make LLVM=-22 CC=relpoline-clang
+    #[command(about = concat!(
+        "Add the runtime to a source tree; then build it with make LLVM=-", llvm_major!(), " CC=relpoline-clang"
+    ))]
     Install {
         /// The source tree
         tree: PathBuf,

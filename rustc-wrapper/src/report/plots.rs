@@ -3,12 +3,10 @@
 use super::stats::Stats;
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
+use relpoline_layout::record::WAYS;
 
 const SIZE: (u32, u32) = (560, 300);
 const FONT: (&str, u32) = ("sans-serif", 13);
-
-/// Most targets that a site can tell apart; those with more are counted there.
-const MOST_TARGETS: usize = 16;
 
 /// States, in the order of the plots, with the colours that they have everywhere.
 pub const STATES: [(&str, RGBColor); 5] = [
@@ -36,11 +34,12 @@ pub fn plots(stats: &Stats) -> Result<Vec<Plot>> {
     };
     let totals = &stats.totals;
     let states = [totals.monomorphic, totals.polymorphic, totals.megamorphic, totals.learning, totals.off];
-    let mut targets = [0; MOST_TARGETS];
+    // Those that cannot be told apart are counted with the last.
+    let mut targets = [0; WAYS];
     let mut slow: Vec<u64> = stats.sites.iter().map(|site| site.calls).filter(|&calls| calls > 0).collect();
     slow.sort_unstable_by_key(|&calls| std::cmp::Reverse(calls));
     for site in stats.sites.iter().filter(|site| !site.targets.is_empty()) {
-        targets[site.targets.len().min(MOST_TARGETS) - 1] += 1;
+        targets[site.targets.len().min(WAYS) - 1] += 1;
     }
     let state_bars: Vec<_> =
         STATES.iter().zip(states).map(|(state, count)| (state.0.into(), count, state.1)).collect();

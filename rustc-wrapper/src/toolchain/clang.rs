@@ -1,6 +1,6 @@
 //! clang, clang++ and lld.
 
-use super::{LLVM_MAJOR, ToolchainError, ask, cache, in_path, is_executable, is_own};
+use super::{LLVM_MAJOR, ToolchainError, ask, cache, in_path, is_executable, is_own, llvm_major};
 use crate::options::Options;
 use std::{
     path::{Path, PathBuf},
@@ -16,7 +16,7 @@ pub struct Clang {
     pub mode: Option<&'static str>,
 }
 
-const DIRECTORY: &str = "/usr/lib/llvm-22/bin";
+const DIRECTORY: &str = concat!("/usr/lib/llvm-", llvm_major!(), "/bin");
 
 /// The clang, or clang++, to run.
 pub fn find_clang(options: &Options, cxx: bool) -> Result<Clang, ToolchainError> {

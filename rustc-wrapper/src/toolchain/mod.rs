@@ -15,8 +15,16 @@ use std::{
     process::Command,
 };
 
+/// [`LLVM_MAJOR`] where a text is put together at compile time.
+macro_rules! llvm_major {
+    () => {
+        "22"
+    };
+}
+pub(crate) use llvm_major;
+
 /// The LLVM that the plugin is for.
-pub const LLVM_MAJOR: u32 = 22;
+pub const LLVM_MAJOR: u32 = crate::identity::number(llvm_major!());
 
 /// A compiler that cannot be used.
 #[derive(Debug, thiserror::Error)]
