@@ -3,9 +3,38 @@
 set -euo pipefail
 nginx=$1
 dir=$(mktemp -d)
-port=$((20000 + RANDOM % 20000))
+
+# within TIME COMMAND...: runs it again until it succeeds, for as many tenths of a second.
+within() {
+    local tries=$1
+    shift
+    until "$@" 2>/dev/null; do
+        [ $((tries -= 1)) -gt 0 ] || return
+        sleep 0.1
+    done
+}
+
+# Nobody listens there. Somebody may come before nginx does, and then it does not start.
+is_free() { ! (: <>"/dev/tcp/127.0.0.1/$1"); }
+pick_port() { port=$((20000 + RANDOM % 12000)) && is_free "$port"; }
+has_ended() { ! [ -e "$dir/pid" ]; }
+have_ended() {
+    local pid
+    for pid in "$@"; do
+        ! [ -e "/proc/$pid" ] || return 1
+    done
+}
+clean_up() {
+    if [ -e "$dir/pid" ]; then
+        "$nginx" -p "$dir" -c "$dir/conf" -s quit 2>/dev/null || true
+        within 100 has_ended || true
+    fi
+    rm -rf "$dir"
+}
+trap clean_up EXIT
+
+within 100 pick_port
 url=http://127.0.0.1:$port
-trap '"$nginx" -p "$dir" -c "$dir/conf" -s quit 2>/dev/null || true; sleep 1; rm -rf "$dir"' EXIT
 
 mkdir -p "$dir/root/list" "$dir/logs"
 seq 20000 >"$dir/root/numbers.txt"
@@ -97,7 +126,9 @@ status autoindex 200 "$url/list/"
 status stub-status 200 "$url/status"
 check header kept -o /dev/null -w '%header{x-test}' "$url/"
 check many-requests "$(yes 200 | head -300 | tr '\n' ' ')" -K <(for _ in $(seq 300); do printf 'url = %s/proxy/index.html\noutput = /dev/null\nwrite-out = "%%{http_code} "\n' "$url"; done)
+main=$(cat "$dir/pid")
+read -ra workers <<<"$(cat "/proc/$main/task/$main/children")"
 "$nginx" -p "$dir" -c "$dir/conf" -s reload && echo "ok reload" || echo "not ok reload"
-sleep 1
+within 100 have_ended "${workers[@]}" || echo "not ok old workers end"
 check after-reload "$hello" "$url/proxy/index.html"
 grep -qE 'alert|emerg|signal 11' "$dir/logs/error.log" && echo "not ok log" || echo "ok log"
