@@ -291,10 +291,10 @@ fn signals_that_are_blocked_stay_so_while_sites_are_patched() {
 fn a_program_that_wrote_itself_to_a_file_runs_on_retpolines() {
     let program = Program::build("dumped.c", &["-no-pie", "-Wl,-z,norelro"]).unwrap();
     let dumped = program.dir().join("dumped");
-    let status = Command::new(program.path()).arg(&dumped).status().unwrap();
-    assert!(status.success(), "{status}");
-    let output = Command::new(&dumped).output().unwrap();
-    assert!(output.status.success() && output.stdout == b"dumped\n", "{output:?}");
+    let first = output(Command::new(program.path()).arg(&dumped)).unwrap();
+    assert!(first.status.success(), "{first:?}");
+    let second = output(&mut Command::new(&dumped)).unwrap();
+    assert!(second.status.success() && second.stdout == b"dumped\n", "{second:?}");
 }
 
 #[test]
