@@ -119,8 +119,10 @@ pub fn decimal(mut number: u64, room: &mut [u8; 20]) -> &[u8] {
 pub fn expand_path<'a>(path: &[u8], pid: u32, suffixes: &[&[u8]], room: &'a mut [u8]) -> Option<&'a CStr> {
     let mut used = 0;
     let mut put = |bytes: &[u8]| -> Option<()> {
-        room.get_mut(used..used + bytes.len())?.copy_from_slice(bytes);
-        used += bytes.len();
+        for &byte in bytes {
+            *room.get_mut(used)? = byte;
+            used += 1;
+        }
         Some(())
     };
     let mut rest = path;

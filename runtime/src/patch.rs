@@ -89,7 +89,7 @@ const NEXT_JUMP: usize = LINKS * LINK_SIZE;
 /// Distance from the start of a body to the jump to the slow path.
 const BODY_END: usize = NEXT_JUMP + BRANCH_SIZE;
 /// Bytes of a body's code: its links, the jump to the next body, and the jump to the slow path.
-const BODY_SIZE: usize = BODY_END + BRANCH_SIZE;
+pub const BODY_SIZE: usize = BODY_END + BRANCH_SIZE;
 /// Distance between the bodies of two chains.
 pub const BODY_STRIDE: usize = 128;
 /// Distance between the slots of two chains.
@@ -604,15 +604,22 @@ unsafe fn write_body(
 ) -> Result<(), Refusal> {
     chain.flags().store(0, Ordering::Relaxed);
     (0..LINKS).for_each(|link| close_slot(chain.slot(link)));
-    let code = code_of_body(chain.body, chain.slots, slow)?;
+    let mut code = [0u8; BODY_SIZE];
+    code_of_body(chain.body, chain.slots, slow, &mut code)?;
     // SAFETY: the caller's promise.
     unsafe { writer.write(chain.body, &code) }
 }
 
 /// The code of a body without a link: the branches of all links lead to its end, which leads to the slow path, and so
 /// does the jump to the next body.
-pub fn code_of_body(body: usize, slots: usize, slow: usize) -> Result<[u8; BODY_SIZE], Refusal> {
-    let mut code = [0u8; BODY_SIZE];
+// Inlined, and given the room: a copy would be a call of the C library's, through the GOT.
+#[inline(always)]
+pub fn code_of_body(
+    body: usize,
+    slots: usize,
+    slow: usize,
+    code: &mut [u8; BODY_SIZE],
+) -> Result<(), Refusal> {
     let mut at = 0;
     let mut put = |bytes: &[u8]| {
         code[at..at + bytes.len()].copy_from_slice(bytes);
@@ -632,7 +639,7 @@ pub fn code_of_body(body: usize, slots: usize, slow: usize) -> Result<[u8; BODY_
         put(&[JMP]);
         put(&displacement(body + jump + BRANCH_SIZE, slow)?.to_le_bytes());
     }
-    Ok(code)
+    Ok(())
 }
 
 /// Retargets the direct branch at `at` from `old` to `new`:

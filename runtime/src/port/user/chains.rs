@@ -67,7 +67,7 @@ pub fn reserve() -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::patch::code_of_body;
+    use crate::patch::{BODY_SIZE, code_of_body};
 
     unsafe extern "C" {
         static __relpoline_slow: u8;
@@ -78,9 +78,9 @@ mod tests {
         let (code, slots) = reserve();
         for number in 0..RESERVED_BODIES {
             let body = code + number * BODY_STRIDE;
-            let expected =
-                code_of_body(body, slots + number * SLOTS_STRIDE, &raw const __relpoline_slow as usize)
-                    .unwrap();
+            let (slots, slow) = (slots + number * SLOTS_STRIDE, &raw const __relpoline_slow as usize);
+            let mut expected = [0; BODY_SIZE];
+            code_of_body(body, slots, slow, &mut expected).unwrap();
             // SAFETY: code of this program; none of the tests writes it.
             let emitted = unsafe { core::slice::from_raw_parts(body as *const u8, BODY_STRIDE) };
             assert_eq!(emitted[..expected.len()], expected, "{number}");
