@@ -2,7 +2,7 @@
 
 mod page;
 mod plots;
-mod stats;
+pub mod stats;
 
 use crate::program;
 use anyhow::{Context, Result};

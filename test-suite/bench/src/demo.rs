@@ -6,8 +6,9 @@ use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
 use crate::measure::{Program, Spread};
-use crate::stats::{Share, Stats, Totals};
+use crate::stats::{Share, describe};
 use crate::table::Table;
+use relpoline_tools::report::stats::{Stats, Totals};
 
 /// One program in all its builds.
 #[derive(Debug)]
@@ -252,8 +253,11 @@ impl Workload {
             Stats::read(&file)
         };
         let (on, count) = (run("on")?, run("count")?);
-        ensure!(count.is_count(), "the runtime does not know mode=count: run cargo build --release again");
-        let share = on.share(&count);
+        ensure!(
+            count.mode == "count",
+            "the runtime does not know mode=count: run cargo build --release again"
+        );
+        let share = Share::of(&on, &count);
         Ok((on, share))
     }
 }
@@ -284,7 +288,7 @@ impl Results {
             "{:.0} % of the gap between retpoline and unprotected is closed.\n",
             100.0 * self.gap_closed
         );
-        println!("{}", self.totals.describe());
+        println!("{}", describe(&self.totals));
         self.share.print(8);
     }
 }

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use relpoline_tools::report::stats::Stats;
 
 #[derive(Parser)]
 #[command(name = "relpoline-bench", version, about)]
@@ -93,9 +94,8 @@ fn main() -> Result<()> {
         Command::Targets(options) => micro::Bench::from(options).targets(),
         Command::Costs(options) => costs::run(&options.into()),
         Command::Stats { stats, count } => {
-            let stats = stats::Stats::read(&stats)?;
-            let count = count.map(|count| stats::Stats::read(&count)).transpose()?;
-            stats.print(count.as_ref());
+            let count = count.map(|count| Stats::read(&count)).transpose()?;
+            stats::print(&Stats::read(&stats)?, count.as_ref());
             Ok(())
         }
     }

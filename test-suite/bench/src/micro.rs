@@ -8,8 +8,9 @@ use serde::Serialize;
 
 use crate::generate::{self, Calls, Order, Sources};
 use crate::measure::{Program, Spread};
-use crate::stats::Stats;
+use crate::stats::describe;
 use crate::table::Table;
+use relpoline_tools::report::stats::Stats;
 
 /// Numbers of sites, as in docs and issue reports: from a loop's worth to more than the branch predictors
 /// hold.
@@ -179,7 +180,7 @@ impl Bench {
         Program { path: path.clone(), arguments: arguments.to_vec(), options }.run()?;
         let totals = Stats::read(&file)?.totals;
         if totals.monomorphic < sites as u64 {
-            println!("only {} of {sites} sites were promoted: {}", totals.monomorphic, totals.describe());
+            println!("only {} of {sites} sites were promoted: {}", totals.monomorphic, describe(&totals));
         }
         Ok(())
     }

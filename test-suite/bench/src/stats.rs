@@ -1,71 +1,13 @@
-//! What the runtime wrote for `RELPOLINE_OPTIONS=stats=FILE`, and what follows from it.
+//! What follows from what the runtime wrote for `RELPOLINE_OPTIONS=stats=FILE`.
 
 use std::collections::HashMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::table::Table;
 use relpoline_tools::program::grouped;
-
-/// Statistics of one process.
-#[derive(Debug, Deserialize)]
-pub struct Stats {
-    version: u64,
-    mode: String,
-    /// Sums over all sites.
-    pub totals: Totals,
-    sites: Vec<Site>,
-}
-
-/// Sums over all sites.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-pub struct Totals {
-    /// Sites in the program.
-    pub sites: u64,
-    /// Sites that were called.
-    pub executed: u64,
-    /// Sites with one target.
-    pub monomorphic: u64,
-    /// Sites with several.
-    pub polymorphic: u64,
-    /// Sites with too many.
-    pub megamorphic: u64,
-    /// Sites that were called, but not often enough.
-    pub learning: u64,
-    /// Pieces of code that were written.
-    pub patches: u64,
-    /// Sites or targets that could not be patched.
-    pub failures: u64,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Site {
-    address: String,
-    /// Of the compare, from where the object was loaded: the same in every run.
-    offset: String,
-    object: Option<String>,
-    function: Option<String>,
-    file: Option<String>,
-    line: u64,
-    state: String,
-    targets: Vec<Target>,
-    /// Calls that took the slow path while it counted.
-    calls: u64,
-    /// Whether the slow path counts still.
-    counting: bool,
-    failure: Option<String>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Target {
-    address: String,
-    /// Calls on the slow path while it counted.
-    count: u64,
-    /// A direct branch leads to it.
-    patched: bool,
-}
+use relpoline_tools::report::stats::{Site, Stats, Target, Totals};
 
 /// Longest name in a table.
 const NAME_WIDTH: usize = 64;
@@ -120,37 +62,23 @@ impl Share {
     }
 }
 
-impl Stats {
-    /// Reads a file.
-    ///
-    /// # Errors
-    /// When it cannot be read or is not in the format of version 1.
-    pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| {
-            format!("no statistics in {}: was the program built with relpolines?", path.display())
-        })?;
-        let stats: Self = serde_json::from_str(&text)
-            .with_context(|| format!("{} is not what RELPOLINE_OPTIONS=stats=FILE writes", path.display()))?;
-        ensure!(stats.version == 1, "{}: version {} found, 1 expected", path.display(), stats.version);
-        Ok(stats)
-    }
-
-    /// Which calls were slow. `count` is a run of the same work with `mode=count`, which knows every call.
+impl Share {
+    /// Which calls of `stats` were slow. `count` is of a run of the same work with `mode=count`, which knows every call.
     ///
     /// A site whose slow path stopped counting is charged with all its calls in `count` but those with targets
     /// that are patched: that is more than were slow where `count` has lumped such a target together with others.
-    pub fn share(&self, count: &Self) -> Share {
+    pub fn of(stats: &Stats, count: &Stats) -> Self {
         let mut share =
-            Share { calls: count.sites.iter().map(|site| site.calls).sum(), slow: 0, sites: Vec::new() };
-        let all: HashMap<_, _> = count.sites.iter().map(|site| (site.key(), site)).collect();
-        for site in &self.sites {
-            let counted = all.get(&site.key());
+            Self { calls: count.sites.iter().map(|site| site.calls).sum(), slow: 0, sites: Vec::new() };
+        let all: HashMap<_, _> = count.sites.iter().map(|site| (key(site), site)).collect();
+        for site in &stats.sites {
+            let counted = all.get(&key(site));
             let calls = counted.map_or(site.calls, |counted| counted.calls.max(site.calls));
             let slow = match counted {
                 Some(counted) if !site.counting => {
-                    let patched: HashMap<_, _> = site.patched().collect();
+                    let patched: HashMap<_, _> = patched(site).collect();
                     let fast = counted.targets.iter().filter_map(|target| {
-                        Some(target.count.saturating_sub(*patched.get(&counted.relative(target))?))
+                        Some(target.count.saturating_sub(*patched.get(&relative(counted, target))?))
                     });
                     calls - fast.sum::<u64>()
                 }
@@ -159,11 +87,11 @@ impl Stats {
             if slow > 0 {
                 share.slow += slow;
                 share.sites.push(Slow {
-                    place: site.place(),
+                    place: place(site),
                     state: site.state.clone(),
                     calls,
                     slow,
-                    why: site.why(),
+                    why: why(site),
                 });
             }
         }
@@ -171,21 +99,6 @@ impl Stats {
         share
     }
 
-    /// Prints the totals, and with `count` the share of fast calls.
-    pub fn print(&self, count: Option<&Self>) {
-        println!("{}", self.totals.describe());
-        if let Some(count) = count {
-            self.share(count).print(20);
-        }
-    }
-
-    /// Whether the statistics come from the mode that counts every call.
-    pub fn is_count(&self) -> bool {
-        self.mode == "count"
-    }
-}
-
-impl Share {
     /// Prints the share, and the sites with most slow calls.
     pub fn print(&self, rows: usize) {
         println!(
@@ -199,69 +112,69 @@ impl Share {
     }
 }
 
-impl Totals {
-    /// One line of text.
-    pub fn describe(&self) -> String {
-        let promoted = self.monomorphic + self.polymorphic;
-        format!(
-            "{} sites, {} of them called: {} promoted ({} monomorphic, {} polymorphic), {} megamorphic, {} still \
-             learning; {} patches, {} failures",
-            grouped(self.sites),
-            grouped(self.executed),
-            grouped(promoted),
-            grouped(self.monomorphic),
-            grouped(self.polymorphic),
-            grouped(self.megamorphic),
-            grouped(self.learning),
-            grouped(self.patches),
-            grouped(self.failures),
-        )
+/// Prints the totals, and with `count` the share of fast calls.
+pub fn print(stats: &Stats, count: Option<&Stats>) {
+    println!("{}", describe(&stats.totals));
+    if let Some(count) = count {
+        Share::of(stats, count).print(20);
     }
 }
 
-impl Site {
-    fn key(&self) -> (Option<&str>, &str) {
-        (self.object.as_deref(), &self.offset)
-    }
+/// One line of text.
+pub fn describe(totals: &Totals) -> String {
+    let promoted = totals.monomorphic + totals.polymorphic;
+    format!(
+        "{} sites, {} of them called: {} promoted ({} monomorphic, {} polymorphic), {} megamorphic, {} still \
+         learning; {} patches, {} failures",
+        grouped(totals.sites),
+        grouped(totals.executed),
+        grouped(promoted),
+        grouped(totals.monomorphic),
+        grouped(totals.polymorphic),
+        grouped(totals.megamorphic),
+        grouped(totals.learning),
+        grouped(totals.patches),
+        grouped(totals.failures),
+    )
+}
 
-    /// Where a target is, as seen from the site: the same in every run if both are in one object.
-    fn relative(&self, target: &Target) -> i128 {
-        let number = |text: &str| i128::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or_default();
-        number(&target.address) - number(&self.address)
-    }
+fn key(site: &Site) -> (Option<&str>, &str) {
+    (site.object.as_deref(), &site.offset)
+}
 
-    /// Patched targets and how many slow calls each had before.
-    fn patched(&self) -> impl Iterator<Item = (i128, u64)> {
-        self.targets
-            .iter()
-            .filter(|target| target.patched)
-            .map(|target| (self.relative(target), target.count))
-    }
+/// Where a target is, as seen from the site: the same in every run if both are in one object.
+fn relative(site: &Site, target: &Target) -> i128 {
+    let number = |text: &str| i128::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or_default();
+    number(&target.address) - number(&site.address)
+}
 
-    fn place(&self) -> String {
-        let function = demangled(self.function.as_deref());
-        match &self.file {
-            Some(file) => {
-                let name =
-                    Path::new(file).file_name().map_or(file.clone(), |name| name.to_string_lossy().into());
-                format!("{function} ({name}:{})", self.line)
-            }
-            None => format!("{function} (+{})", self.offset),
+/// Patched targets and how many slow calls each had before.
+fn patched(site: &Site) -> impl Iterator<Item = (i128, u64)> {
+    site.targets.iter().filter(|target| target.patched).map(|target| (relative(site, target), target.count))
+}
+
+fn place(site: &Site) -> String {
+    let function = demangled(site.function.as_deref());
+    match &site.file {
+        Some(file) => {
+            let name = Path::new(file).file_name().map_or(file.clone(), |name| name.to_string_lossy().into());
+            format!("{function} ({name}:{})", site.line)
         }
+        None => format!("{function} (+{})", site.offset),
     }
+}
 
-    fn why(&self) -> String {
-        if let Some(failure) = &self.failure {
-            return failure.clone();
-        }
-        match self.state.as_str() {
-            "learning" => "called too seldom to be promoted".into(),
-            "monomorphic" | "polymorphic" if self.counting => "before promotion, or a rare target".into(),
-            _ => {
-                let rest = self.targets.iter().filter(|target| !target.patched).count();
-                let patched = self.targets.len() - rest;
-                format!("more targets than the site can hold; {patched} are patched")
-            }
+fn why(site: &Site) -> String {
+    if let Some(failure) = &site.failure {
+        return failure.clone();
+    }
+    match site.state.as_str() {
+        "learning" => "called too seldom to be promoted".into(),
+        "monomorphic" | "polymorphic" if site.counting => "before promotion, or a rare target".into(),
+        _ => {
+            let rest = site.targets.iter().filter(|target| !target.patched).count();
+            let patched = site.targets.len() - rest;
+            format!("more targets than the site can hold; {patched} are patched")
         }
     }
 }
@@ -294,7 +207,7 @@ mod tests {
     }
 
     fn stats(sites: &[String]) -> Stats {
-        let totals = r#"{"sites":9,"executed":2,"monomorphic":1,"polymorphic":1,"megamorphic":0,"learning":0,"patches":2,"failures":0}"#;
+        let totals = r#"{"sites":9,"executed":2,"monomorphic":1,"polymorphic":1,"megamorphic":0,"learning":0,"off":0,"patches":2,"relearns":0,"failures":0}"#;
         let text =
             format!(r#"{{"version":1,"pid":1,"mode":"on","totals":{totals},"sites":[{}]}}"#, sites.join(","));
         serde_json::from_str(&text).unwrap()
@@ -304,7 +217,7 @@ mod tests {
     fn a_site_that_stopped_counting_is_charged_with_all_its_calls() {
         let count = stats(&[site("0x10", 900, true, ""), site("0x20", 100, true, "")]);
         let on = stats(&[site("0x10", 64, true, ""), site("0x20", 7, false, "")]);
-        let share = on.share(&count);
+        let share = Share::of(&on, &count);
         assert_eq!((share.calls, share.slow), (1000, 164));
         assert_eq!(share.sites[0].place, "f (f.c:3)");
         assert_eq!(share.sites[0].slow, 100);
@@ -316,7 +229,7 @@ mod tests {
         let targets = [target("0x2000", 600, false), target("0x3000", 300, false)].join(",");
         let count = stats(&[site("0x10", 1000, true, &targets)]);
         let on = stats(&[site("0x10", 50, false, &target("0x2000", 40, true))]);
-        assert_eq!(on.share(&count).slow, 440);
+        assert_eq!(Share::of(&on, &count).slow, 440);
     }
 
     #[test]
