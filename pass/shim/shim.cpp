@@ -6,6 +6,7 @@
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
 #include "llvm/Passes/PassBuilder.h"
+#include "llvm/Support/CommandLine.h"
 #include "llvm/Support/SpecialCaseList.h"
 #include "llvm/Support/VirtualFileSystem.h"
 #include "llvm/Transforms/Utils/CallPromotionUtils.h"
@@ -51,7 +52,22 @@ public:
 };
 } // namespace
 
+// Where callers have retpolines, LTO makes one function for all targets of a virtual call (a "branch funnel") and takes
+// it for one that throws nothing, so that exceptions would end the program. A plugin cannot run in front of the pass that
+// makes them wherever that runs; it can set the number of targets up to which one is made.
+static bool forbidBranchFunnels() {
+  auto &Options = cl::getRegisteredOptions();
+  auto Found = Options.find("wholeprogramdevirt-branch-funnel-threshold");
+  if (Found == Options.end())
+    return false;
+  static_cast<cl::opt<unsigned> *>(Found->second)->setValue(0);
+  return true;
+}
+
 extern "C" void relpoline_shim_register(PassBuilder &PB) {
+  // Once: ThinLTO registers the plugin in each of its threads.
+  static const bool Forbidden = forbidBranchFunnels();
+  (void)Forbidden;
   PB.registerPipelineParsingCallback(
       [](StringRef Name, ModulePassManager &MPM, ArrayRef<PassBuilder::PipelineElement>) {
         if (Name == "relpoline")

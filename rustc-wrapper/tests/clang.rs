@@ -575,6 +575,12 @@ fn lto_with_another_linker_is_protected_and_says_so() {
     let outcome = files.run(CLANG, "-O2 -flto -fuse-ld=bfd a.c -o a").succeeds();
     assert!(outcome.stderr.contains("warning: calls stay retpolines") && outcome.stderr.lines().count() == 1);
     files.run_built("a").prints(DISPATCH_OUTPUT);
+    // No branch funnels, be it by the wrapper's word or the user's: two are an error.
+    for given in ["", "-Wl,-plugin-opt=-wholeprogramdevirt-branch-funnel-threshold=0"] {
+        let commands =
+            files.run(CLANG, &format!("-flto -fuse-ld=bfd a.c -o a {given} -###")).succeeds().stderr;
+        assert_eq!(commands.matches("branch-funnel-threshold=0").count(), 1, "{commands}");
+    }
     assert!(files.sites("a").is_empty());
     let audit = files.audit("a");
     assert!(audit["elsewhere"]["retpoline"].as_u64().unwrap() >= 1, "{audit}");

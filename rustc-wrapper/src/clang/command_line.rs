@@ -54,6 +54,8 @@ pub struct CommandLine {
     pub kernel: bool,
     /// Retpolines are wanted, and somebody else provides the thunks.
     pub external_thunk: bool,
+    /// The linker is told from how many targets on LTO makes no branch funnels.
+    pub funnels: bool,
     /// Position of `--`, behind which everything is a file.
     pub end_of_options: Option<usize>,
     /// What the next files are, where it is said (`-x`).
@@ -81,6 +83,9 @@ const SEPARATE: &str = "
     -resource-dir -rpath -serialize-diagnostics -stdlib++-isystem -target -u -undefined
     -validator-version -vfsoverlay -weak_library -working-directory -x -z
 ";
+
+/// LLVM's option for the number of targets up to which LTO makes a branch funnel of a virtual call. It may be given once.
+pub const FUNNELS: &str = "-wholeprogramdevirt-branch-funnel-threshold";
 
 /// Ends of the names of files that hold no source code.
 const NO_SOURCE: &[&str] =
@@ -234,6 +239,7 @@ impl CommandLine {
     fn linker_argument(&mut self, argument: &[u8]) {
         // A file, or the value of the option before; without any file nothing needs the runtime.
         self.inputs |= !argument.is_empty() && !argument.starts_with(b"-");
+        self.funnels |= argument.windows(FUNNELS.len()).any(|part| part == FUNNELS.as_bytes());
         self.relocatable |= matches!(argument, b"-r" | b"-i" | b"--relocatable" | b"-relocatable");
     }
 
@@ -367,6 +373,12 @@ mod tests {
         assert!(!scan("-D__KERNEL__ -mretpoline-external-thunk -c a.c").is_left_to_the_kernel());
         assert!(!scan("-mretpoline-external-thunk -c a.c").is_left_to_the_kernel());
         assert!(!scan("-c a.c").is_left_to_the_kernel());
+    }
+
+    #[test]
+    fn branch_funnels() {
+        assert!(scan("-Wl,-plugin-opt=-wholeprogramdevirt-branch-funnel-threshold=9 a.o").funnels);
+        assert!(!scan("-Wl,-plugin-opt=O2 a.o").funnels);
     }
 
     #[test]

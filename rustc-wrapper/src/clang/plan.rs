@@ -1,6 +1,6 @@
 //! What is added to a clang command line, and why.
 
-use super::command_line::{CommandLine, Target};
+use super::command_line::{CommandLine, FUNNELS, Target};
 use crate::{
     identity::VERSION_NUMBER,
     locate::{self, Part},
@@ -56,6 +56,10 @@ pub fn plan(line: &CommandLine, clang: &Clang, options: &Options) -> Result<Plan
                      plugin; use -fuse-ld=lld",
                     linker.display()
                 ));
+                // As the plugin does where it is loaded (pass/shim/shim.cpp).
+                if !line.funnels {
+                    plan.front.extend(["-Xlinker".into(), format!("-plugin-opt={FUNNELS}=0").into()]);
+                }
             }
             (None, true) if find_llvm_tool(&clang.path, "ld.lld").is_none() => {
                 bail!(
