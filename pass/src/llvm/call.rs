@@ -61,7 +61,7 @@ impl Call {
 
     /// Whether an argument is passed as the static chain (`nest`).
     pub fn passes_static_chain(&self) -> bool {
-        (1..=self.argument_count()).any(|index| self.has_attribute(index, "nest"))
+        self.has_argument(&["nest"])
     }
 
     /// Calling convention.
@@ -101,20 +101,52 @@ impl Call {
         })
     }
 
-    /// Whether the call may become a jump, and LLVM might fail to make jumps of two copies of it: it passes
-    /// arguments on the stack, or something stands between it and the `ret`.
-    pub fn is_delicate_tail_call(&self) -> bool {
-        /// Integer arguments that travel in registers.
-        const REGISTERS: c_uint = 6;
+    /// Whether the call may become a jump: nothing but a `ret` follows, of what it returns.
+    fn may_become_jump(&self) -> bool {
         if self.tail_kind() != LLVMTailCallKind::LLVMTailCallKindTail {
             return false;
         }
-        let next = unsafe { LLVMGetNextInstruction(self.0) };
-        if !unsafe { LLVMIsAReturnInst(next) }.is_null() {
-            return self.argument_count() > REGISTERS
-                || (1..=self.argument_count()).any(|index| self.has_attribute(index, "byval"));
+        unsafe {
+            let next = LLVMGetNextInstruction(self.0);
+            if LLVMIsAReturnInst(next).is_null() {
+                return leads_to_return(next);
+            }
+            // What the callee returns may be one of its arguments.
+            if LLVMGetNumOperands(next) == 0 || self.has_argument(&["returned"]) {
+                return true;
+            }
+            let value = LLVMGetOperand(next, 0);
+            value == self.0 || LLVMIsUndef(value) != 0
         }
-        leads_to_return(next)
+    }
+
+    /// Whether it may, and LLVM might fail to make jumps of two copies of it: an argument lies on the stack or in several
+    /// registers, or comes back as the result, or something stands between the call and the `ret`.
+    pub fn is_delicate_tail_call(&self) -> bool {
+        /// Integer arguments that travel in registers.
+        const REGISTERS: c_uint = 6;
+        self.may_become_jump()
+            && (unsafe { LLVMIsAReturnInst(LLVMGetNextInstruction(self.0)).is_null() }
+                || self.argument_count() > REGISTERS
+                || self.has_argument(&["byval", "sret", "returned"])
+                || (0..self.argument_count()).any(|index| !self.passes_in_one_register(index)))
+    }
+
+    /// Whether the argument has one register to itself, on every x86-64.
+    fn passes_in_one_register(&self, index: c_uint) -> bool {
+        use llvm_sys::{LLVMTypeKind::*, target::*};
+        unsafe {
+            let kind = LLVMTypeOf(LLVMGetOperand(self.0, index));
+            let layout = LLVMGetModuleDataLayout(LLVMGetGlobalParent(LLVMGetBasicBlockParent(
+                LLVMGetInstructionParent(self.0),
+            )));
+            match LLVMGetTypeKind(kind) {
+                LLVMPointerTypeKind | LLVMHalfTypeKind | LLVMFloatTypeKind | LLVMDoubleTypeKind => true,
+                LLVMIntegerTypeKind => LLVMSizeOfTypeInBits(layout, kind) <= 64,
+                LLVMVectorTypeKind => LLVMSizeOfTypeInBits(layout, kind) <= 128,
+                _ => false,
+            }
+        }
     }
 
     /// Has the call stay a call.
@@ -321,12 +353,17 @@ impl Call {
         unsafe { LLVMGetNumArgOperands(self.0) }
     }
 
+    /// Whether an argument has one of these attributes.
+    fn has_argument(&self, names: &[&str]) -> bool {
+        (1..=self.argument_count()).any(|index| names.iter().any(|name| self.has_attribute(index, name)))
+    }
+
     fn has_attribute(&self, index: c_uint, name: &str) -> bool {
         unsafe { !LLVMGetCallSiteEnumAttribute(self.0, index, attribute_kind(name)).is_null() }
     }
 }
 
-/// Whether a `ret` follows after nothing that generates code.
+/// Whether a `ret` follows after nothing that generates code, or what LLVM may find to generate none.
 fn leads_to_return(mut instruction: LLVMValueRef) -> bool {
     /// Blocks followed: a chain of empty ones is short.
     const BLOCKS: usize = 8;
@@ -352,6 +389,7 @@ fn leads_to_return(mut instruction: LLVMValueRef) -> bool {
                 blocks += 1;
                 instruction = LLVMGetFirstInstruction(LLVMGetSuccessor(instruction, 0));
             } else if !LLVMIsAPHINode(instruction).is_null()
+                || is_cast_or_part(instruction)
                 || !call.is_null() && SILENT.iter().any(|prefix| Call(call).calls_intrinsic_like(prefix))
             {
                 instruction = LLVMGetNextInstruction(instruction);
@@ -361,6 +399,15 @@ fn leads_to_return(mut instruction: LLVMValueRef) -> bool {
         }
     }
     false
+}
+
+/// Whether the instruction takes a value as one of another type, a part of it, or puts it together.
+fn is_cast_or_part(instruction: LLVMValueRef) -> bool {
+    use llvm_sys::LLVMOpcode::*;
+    matches!(
+        unsafe { LLVMGetInstructionOpcode(instruction) },
+        LLVMTrunc | LLVMPtrToInt | LLVMIntToPtr | LLVMBitCast | LLVMExtractValue | LLVMInsertValue
+    )
 }
 
 fn attribute_kind(name: &str) -> c_uint {
