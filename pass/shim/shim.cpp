@@ -32,7 +32,7 @@ extern "C" void relpoline_shim_version(unsigned *Major, unsigned *Minor, unsigne
 }
 
 // What a run of the pass is asked to do; the values are shared with src/lib.rs.
-enum class Task : uint32_t { Convert = 0, Protect = 1, StubForm = 2 };
+enum class Task : uint32_t { Convert = 0, Protect = 1, StubForm = 2, Mark = 3 };
 
 // The pass itself, in Rust. Returns whether the module was changed.
 extern "C" bool relpoline_run(LLVMModuleRef M, uint32_t Task);
@@ -80,6 +80,8 @@ extern "C" void relpoline_shim_register(PassBuilder &PB) {
           return false;
         return true;
       });
+  PB.registerPipelineStartEPCallback(
+      [](ModulePassManager &MPM, OptimizationLevel) { MPM.addPass(RelpolinePass(Task::Mark)); });
   PB.registerOptimizerLastEPCallback(
       [](ModulePassManager &MPM, OptimizationLevel, ThinOrFullLTOPhase Phase) {
         // Before the link step of LTO, calls are only made safe: a later run, after functions have been

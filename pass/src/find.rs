@@ -158,8 +158,9 @@ fn is_register(operand: &str) -> bool {
     NAMES.contains(&operand)
 }
 
-/// Attribute of functions that an ignore-list named before the link step of LTO.
-const IGNORED: &str = "relpoline-ignored";
+/// Attributes of functions whose calls stay retpolines. They last where names and annotations do not: on parts that are
+/// split off (of coroutines), on specialised copies, and through the link step of LTO, which renames static functions.
+const MARKS: [(&str, Why); 2] = [("relpoline-never", Why::Never), ("relpoline-ignored", Why::Ignored)];
 
 /// What the user wants left alone.
 pub struct Excluded {
@@ -180,21 +181,21 @@ impl Excluded {
     }
 
     fn why(&self, function: &Function) -> Option<Why> {
+        if let Some((_, why)) = MARKS.iter().find(|(mark, _)| function.has_attribute(mark)) {
+            return Some(*why);
+        }
         if self.never.contains(function) {
             return Some(Why::Never);
         }
-        (self.whole_file || self.names(function)).then_some(Why::Ignored)
+        let named = || self.ignored.as_ref().is_some_and(|list| list.names_function(&function.name()));
+        (self.whole_file || named()).then_some(Why::Ignored)
     }
 
-    fn names(&self, function: &Function) -> bool {
-        function.has_attribute(IGNORED)
-            || self.ignored.as_ref().is_some_and(|list| list.names_function(&function.name()))
-    }
-
-    /// Remembers for the link step of LTO, which renames static functions, that the list names this one.
+    /// Marks the function for later runs, if it is to be left alone.
     pub fn mark(&self, function: &Function) {
-        if self.names(function) {
-            function.set_string_attribute(IGNORED, "");
+        let why = self.why(function);
+        for (mark, _) in MARKS.iter().filter(|(_, meaning)| Some(*meaning) == why) {
+            function.set_string_attribute(mark, "");
         }
     }
 }

@@ -82,6 +82,21 @@ enum Task {
     Protect,
     /// As `Convert`, with the stub form for every site.
     StubForm,
+    /// Mark the functions that are to be left alone, before anything is split off from them: a later run does the rest.
+    Mark,
+}
+
+/// What the user wants left alone.
+fn excluded(module: &Module) -> Result<find::Excluded, String> {
+    let path = match std::env::var(IGNORELIST) {
+        Ok(path) => Some(path).filter(|path| !path.is_empty()),
+        Err(std::env::VarError::NotPresent) => None,
+        Err(std::env::VarError::NotUnicode(path)) => {
+            return Err(format!("'{}' is not UTF-8; give the file another name", path.display()));
+        }
+    };
+    find::Excluded::of(module, path.as_deref())
+        .map_err(|why| format!("{why} (expected lines like 'fun:NAME' and 'src:PATH')"))
 }
 
 /// The pass. Returns whether the module was changed.
@@ -96,12 +111,21 @@ unsafe extern "C" fn relpoline_run(module: llvm::sys::LLVMModuleRef, task: u32) 
         0 if std::env::var_os(FORM).is_some_and(|form| form == "stub") => Task::StubForm,
         0 => Task::Convert,
         1 => Task::Protect,
-        _ => Task::StubForm,
+        2 => Task::StubForm,
+        _ => Task::Mark,
     };
     run(&module, task)
 }
 
 fn run(module: &Module, task: Task) -> bool {
+    if task == Task::Mark {
+        // What is wrong the later run says.
+        return excluded(module).is_ok_and(|excluded| {
+            let functions = module.defined_functions();
+            functions.iter().for_each(|function| excluded.mark(function));
+            !functions.is_empty()
+        });
+    }
     if !module.is_x86_elf() {
         module.warn(&format!(
             "relpoline: target '{}' is not supported (expected x86_64 or i386, and ELF): indirect calls of this \
@@ -110,23 +134,10 @@ fn run(module: &Module, task: Task) -> bool {
         ));
         return false;
     }
-    let path = match std::env::var(IGNORELIST) {
-        Ok(path) => Some(path).filter(|path| !path.is_empty()),
-        Err(std::env::VarError::NotPresent) => None,
-        Err(std::env::VarError::NotUnicode(path)) => {
-            let path = path.display();
-            module.error(&format!(
-                "relpoline: {IGNORELIST}: '{path}' is not UTF-8; give the file another name"
-            ));
-            return false;
-        }
-    };
-    let excluded = match find::Excluded::of(module, path.as_deref()) {
+    let excluded = match excluded(module) {
         Ok(excluded) => excluded,
         Err(why) => {
-            module.error(&format!(
-                "relpoline: {IGNORELIST}: {why} (expected lines like 'fun:NAME' and 'src:PATH')"
-            ));
+            module.error(&format!("relpoline: {IGNORELIST}: {why}"));
             return false;
         }
     };

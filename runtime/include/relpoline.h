@@ -12,7 +12,7 @@
 #if defined(__RELPOLINE__)
 
 /* In front of a function: its indirect calls stay retpolines. It is not inlined, for its calls would be the
- * caller's then. */
+ * caller's then. Lambdas, blocks and OpenMP's regions within it are functions of their own. */
 #define RELPOLINE_NEVER __attribute__((noinline, annotate("relpoline_never")))
 
 #else

@@ -51,7 +51,7 @@ pub const TABLE: &[Spec] = &[
         name: "ignorelist",
         variable: Some("RELPOLINE_IGNORELIST"),
         value: "FILE",
-        help: "functions and files whose calls stay retpolines, as lines 'fun:NAME' and 'src:PATH' (with *)",
+        help: "functions and files whose calls stay retpolines, as lines 'fun:NAME' (mangled) and, for clang, 'src:PATH' (as it is given), with *",
         set: |options, value| set_path(&mut options.ignorelist, value),
     },
     Spec {

@@ -423,7 +423,7 @@ fn options_and_variables() {
 }
 
 #[test]
-fn ignore_lists_name_static_functions_with_link_time_optimisation_too() {
+fn ignore_lists_name_files_and_static_functions_with_link_time_optimisation_too() {
     let files = Files::new(&[
         (
             "a.c",
@@ -443,6 +443,7 @@ fn ignore_lists_name_static_functions_with_link_time_optimisation_too() {
                     int main(void) { return a(p) + b(p) != 26; }\n",
         ),
         ("list", "fun:f"),
+        ("one", "src:a.*"),
     ]);
     for lto in ["", "-flto", "-flto=thin"] {
         files.run(CLANG, &format!("-O2 {lto} a.c b.c main.c -o a")).in_silence();
@@ -451,6 +452,8 @@ fn ignore_lists_name_static_functions_with_link_time_optimisation_too() {
         files.run(CLANG, &line).in_silence();
         assert_eq!(files.sites("a"), [], "{lto}");
         files.run_built("a").succeeds();
+        files.run(CLANG, &line.replace("=list", "=one")).in_silence();
+        assert_eq!(files.sites("a").len(), 1, "{lto}");
     }
 }
 
