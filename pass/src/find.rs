@@ -103,10 +103,15 @@ const UNPATCHED_SECTIONS: [&str; 3] = [".noinstr.text", ".entry.text", ".init.te
 /// when the system is up, or must not call anything (`.head.text`, `.exit.text`, `.kprobes.text`, `.cpuidle.text`).
 const KERNEL_SECTIONS: [&str; 4] = [".text", ".sched.text", ".ref.text", ".irqentry.text"];
 
-/// The indirect calls of `function`, in the order of its blocks.
-pub fn indirect_calls(module: &Module, function: &Function, excluded: &Excluded) -> Vec<(Call, Verdict)> {
+/// The indirect calls of `function`, in the order of its blocks. `form` is what the user asks for, if anything.
+pub fn indirect_calls(
+    module: &Module,
+    function: &Function,
+    excluded: &Excluded,
+    form: Option<Form>,
+) -> Vec<(Call, Verdict)> {
     let whole = excluded.why(function).or_else(|| whole_function(module, function));
-    let form = if function.prefers_size() { Form::Stub } else { Form::Inline };
+    let form = form.unwrap_or(if function.prefers_size() { Form::Stub } else { Form::Inline });
     function
         .calls()
         .into_iter()

@@ -12,6 +12,7 @@ mod record;
 mod rewrite;
 
 use llvm::{Module, raw};
+use relpoline_layout::Form;
 use std::ffi::{c_char, c_void};
 
 /// The LLVM major version that the plugin was built for.
@@ -67,7 +68,7 @@ pub extern "C" fn llvmGetPassPluginInfo() -> PassPluginLibraryInfo {
     info
 }
 
-/// Variable that chooses the form of the call sites: `stub`, or what is best.
+/// Variable that chooses the form of the call sites: `inline` or `stub`, where both are possible.
 const FORM: &str = "RELPOLINE_FORM";
 
 /// Variable that names the file of functions and sources whose calls stay retpolines.
@@ -99,6 +100,19 @@ fn excluded(module: &Module) -> Result<find::Excluded, String> {
         .map_err(|why| format!("{why} (expected lines like 'fun:NAME' and 'src:PATH')"))
 }
 
+/// The form that is asked for, if any.
+fn form(task: Task) -> Result<Option<Form>, String> {
+    if task == Task::StubForm {
+        return Ok(Some(Form::Stub));
+    }
+    match std::env::var_os(FORM).unwrap_or_default().to_string_lossy().as_ref() {
+        "" => Ok(None),
+        "inline" => Ok(Some(Form::Inline)),
+        "stub" => Ok(Some(Form::Stub)),
+        other => Err(format!("'{FORM}' is '{other}', expected inline|stub")),
+    }
+}
+
 /// The pass. Returns whether the module was changed.
 ///
 /// # Safety
@@ -108,7 +122,6 @@ unsafe extern "C" fn relpoline_run(module: llvm::sys::LLVMModuleRef, task: u32) 
     // SAFETY: the pass manager that runs the pass owns the module and waits for this call.
     let module = unsafe { Module::borrow(module) };
     let task = match task {
-        0 if std::env::var_os(FORM).is_some_and(|form| form == "stub") => Task::StubForm,
         0 => Task::Convert,
         1 => Task::Protect,
         2 => Task::StubForm,
@@ -141,6 +154,13 @@ fn run(module: &Module, task: Task) -> bool {
             return false;
         }
     };
+    let form = match form(task) {
+        Ok(form) => form,
+        Err(why) => {
+            module.error(&format!("relpoline: {why}"));
+            return false;
+        }
+    };
     let functions = module.defined_functions();
     for function in &functions {
         if function.is_available_externally() {
@@ -153,15 +173,12 @@ fn run(module: &Module, task: Task) -> bool {
             // Its body is assembly.
             Vec::new()
         } else {
-            find::indirect_calls(module, function, &excluded)
+            find::indirect_calls(module, function, &excluded, form)
         };
         let mut converted = Vec::new();
         for (call, verdict) in sites {
             match verdict {
-                find::Verdict::Convert(form) => {
-                    let form = if task == Task::StubForm { relpoline_layout::Form::Stub } else { form };
-                    converted.push((call, form));
-                }
+                find::Verdict::Convert(form) => converted.push((call, form)),
                 find::Verdict::Retpoline(why) => call.remark_missed(why.name(), why.explain()),
             }
         }

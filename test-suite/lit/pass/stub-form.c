@@ -3,6 +3,17 @@
 // RUN: %clang -Os -S %s -o - | %FileCheck %s --check-prefixes=CHECK,STUB
 // RUN: %clang -Oz -S %s -o - | %FileCheck %s --check-prefixes=CHECK,STUB
 // RUN: %clang -O2 -S %s -o - | %FileCheck %s --check-prefixes=CHECK,FAST
+
+// A variable chooses, but for what it cannot mean.
+// RUN: env RELPOLINE_FORM=inline %clang -Os -S %s -o - | %FileCheck %s --check-prefix=ASKED
+// RUN: env RELPOLINE_FORM=stub %clang -O2 -S %s -o - | %FileCheck %s --check-prefixes=CHECK,STUB
+// RUN: env RELPOLINE_FORM=fast not %clang -O2 -c %s -o %t.o 2>&1 | %FileCheck %s --check-prefix=WRONG
+// ASKED:       {{^}}small:
+// ASKED:       cmpq small.relpoline.cells
+// ASKED:       {{^}}cold:
+// ASKED:       cmpq cold.relpoline.cells
+// WRONG:       error: relpoline: 'RELPOLINE_FORM' is 'fast', expected inline|stub
+
 // RUN: %clang -O2 -c %s -o %t.o && %llvm-objdump -d -r %t.o | %FileCheck %s --check-prefix=BYTES
 
 
