@@ -112,6 +112,8 @@ pub fn indirect_calls(
 ) -> Vec<(Call, Verdict)> {
     let whole = excluded.why(function).or_else(|| whole_function(module, function));
     let form = form.unwrap_or(if function.prefers_size() { Form::Stub } else { Form::Inline });
+    // Under HWASan the address of a cell, by which the inline form compares, may be tagged.
+    let tagged = function.has_feature("+tagged-globals");
     function
         .calls()
         .into_iter()
@@ -120,7 +122,7 @@ pub fn indirect_calls(
             let verdict = match whole.or_else(|| alone(&call)) {
                 Some(why) => Verdict::Retpoline(why),
                 // A call that must not be duplicated can still be made from one place.
-                None if call.must_not_be_copied() || call.is_delicate_tail_call() => {
+                None if tagged || call.must_not_be_copied() || call.is_delicate_tail_call() => {
                     Verdict::Convert(Form::Stub)
                 }
                 None => Verdict::Convert(form),

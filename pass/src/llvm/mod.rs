@@ -334,6 +334,12 @@ impl Function {
         Some(attribute.get_string_value().to_string_lossy().into_owned())
     }
 
+    /// Whether the function is compiled with this feature of the target, which its sign begins.
+    pub fn has_feature(&self, feature: &str) -> bool {
+        self.string_attribute("target-features")
+            .is_some_and(|features| features.split(',').any(|found| found == feature))
+    }
+
     /// Sets a string attribute.
     pub fn set_string_attribute(&self, name: &str, value: &str) {
         unsafe {
