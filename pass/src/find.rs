@@ -36,6 +36,10 @@ pub enum Why {
     Section,
     /// The function's prologue uses `r10` itself.
     SplitStack,
+    /// So does XRay's code in front of a tail call.
+    XRay,
+    /// Arguments are built where the callee expects them (`inalloca`), and there is one such place.
+    InPlace,
     /// Code and data may lie too far apart for 32-bit references.
     CodeModel,
     /// No register is free on this target.
@@ -64,6 +68,8 @@ impl Why {
             Self::Ignored => "Ignored",
             Self::Section => "Section",
             Self::SplitStack => "SplitStack",
+            Self::XRay => "XRay",
+            Self::InPlace => "InAlloca",
             Self::CodeModel => "CodeModel",
             Self::Target => "Target",
             Self::System => "System",
@@ -89,6 +95,8 @@ impl Why {
             Self::Ignored => "indirect call kept as a retpoline: the ignore-list names its function or file",
             Self::Section => "indirect call kept as a retpoline: code of this section is not patched",
             Self::SplitStack => "indirect call kept as a retpoline: split stacks use r10",
+            Self::XRay => "indirect call kept as a retpoline: XRay uses r10 in front of tail calls",
+            Self::InPlace => "indirect call kept as a retpoline: its arguments are built in place (inalloca)",
             Self::CodeModel => "indirect call kept as a retpoline: code model is medium or large",
             Self::Target => "indirect call kept as a retpoline: no free register on this target",
             Self::System => "indirect call kept as a retpoline: no runtime for this system",
@@ -119,7 +127,8 @@ pub fn indirect_calls(
         .into_iter()
         .filter(|call| call.callee() == Callee::Indirect)
         .map(|call| {
-            let verdict = match whole.or_else(|| alone(&call)) {
+            let jumps = || (function.has_xray() && call.may_become_jump()).then_some(Why::XRay);
+            let verdict = match whole.or_else(|| alone(&call)).or_else(jumps) {
                 Some(why) => Verdict::Retpoline(why),
                 // A call that must not be duplicated can still be made from one place.
                 None if tagged || call.must_not_be_copied() || call.is_delicate_tail_call() => {
@@ -242,6 +251,8 @@ fn alone(call: &Call) -> Option<Why> {
         Some(Why::CallingConvention)
     } else if call.has_own_register_set() {
         Some(Why::RegisterSet)
+    } else if call.builds_arguments_in_place() {
+        Some(Why::InPlace)
     } else if call.has_operand_bundles() {
         Some(Why::Bundle)
     } else if call.returns_twice() {

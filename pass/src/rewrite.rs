@@ -13,8 +13,8 @@ pub fn convert(module: &Module, function: &Function, sites: &[(Call, Form)]) {
     if sites.is_empty() {
         return;
     }
-    if function.has_attribute("function-instrument") || function.has_attribute("xray-instruction-threshold") {
-        // XRay's code in front of a tail call uses r10, where the target is.
+    if function.has_xray() {
+        // XRay's code in front of a tail call uses r10, where the target is. Those that are known for one are no sites.
         sites.iter().for_each(|(call, _)| call.forbid_tail_call());
     }
     let name = function.name();

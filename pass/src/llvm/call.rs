@@ -1,10 +1,10 @@
-//! Calls and invokes.
+//! Calls, invokes and `asm goto`.
 
 use super::{Constant, c_string, inline_asm, raw};
 use llvm_sys::{LLVMAttributeFunctionIndex, LLVMTailCallKind, core::*, debuginfo::*, prelude::*};
 use std::ffi::{CStr, c_uint};
 
-/// A call or invoke instruction.
+/// A call, invoke or callbr instruction.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Call(LLVMValueRef);
 
@@ -35,8 +35,11 @@ const INDIRECT_ONLY: [&CStr; 3] = [c"prof", c"callees", c"callee_type"];
 
 impl Call {
     pub(super) fn new(instruction: LLVMValueRef) -> Option<Self> {
-        let is_call =
-            unsafe { !LLVMIsACallInst(instruction).is_null() || !LLVMIsAInvokeInst(instruction).is_null() };
+        let is_call = unsafe {
+            [LLVMIsACallInst, LLVMIsAInvokeInst, LLVMIsACallBrInst]
+                .iter()
+                .any(|is| !is(instruction).is_null())
+        };
         is_call.then_some(Self(instruction))
     }
 
@@ -78,6 +81,11 @@ impl Call {
         unsafe { LLVMGetNumOperandBundles(self.0) != 0 }
     }
 
+    /// Whether an argument is built where the callee expects it.
+    pub fn builds_arguments_in_place(&self) -> bool {
+        self.has_argument(&["inalloca"])
+    }
+
     /// Whether the callee may return twice.
     pub fn returns_twice(&self) -> bool {
         self.has_attribute(LLVMAttributeFunctionIndex, "returns_twice")
@@ -102,7 +110,7 @@ impl Call {
     }
 
     /// Whether the call may become a jump: nothing but a `ret` follows, of what it returns.
-    fn may_become_jump(&self) -> bool {
+    pub fn may_become_jump(&self) -> bool {
         if self.tail_kind() != LLVMTailCallKind::LLVMTailCallKindTail {
             return false;
         }

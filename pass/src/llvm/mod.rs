@@ -316,6 +316,11 @@ impl Function {
         unsafe { LLVMGetLinkage(self.raw()) == LLVMLinkage::LLVMAvailableExternallyLinkage }
     }
 
+    /// Whether XRay may put its code into the function.
+    pub fn has_xray(&self) -> bool {
+        self.has_attribute("function-instrument") || self.has_attribute("xray-instruction-threshold")
+    }
+
     /// Whether small code matters more than fast code.
     pub fn prefers_size(&self) -> bool {
         ["minsize", "optsize", "cold"].iter().any(|name| self.has_attribute(name))
@@ -372,7 +377,7 @@ impl Function {
         }
     }
 
-    /// Calls and invokes.
+    /// Calls, invokes and `asm goto`.
     pub fn calls(&self) -> Vec<Call> {
         let mut calls = Vec::new();
         for block in self.0.get_basic_block_iter() {

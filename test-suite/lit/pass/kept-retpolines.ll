@@ -135,6 +135,16 @@ define void @other_section(ptr %f) section ".init.texture" {
   ret void
 }
 
+; REMARK: remark: {{.*}} indirect call kept as a retpoline: its arguments are built in place (inalloca)
+; CHECK-LABEL: define {{.*}} @in_place(
+; CHECK: call void %f(ptr inalloca(i32) %a)
+define void @in_place(ptr %f) {
+  %a = alloca inalloca i32
+  store i32 7, ptr %a
+  call void %f(ptr inalloca(i32) %a)
+  ret void
+}
+
 ; CHECK: attributes #[[TWICE]] = { returns_twice }
 
 @never.text = private unnamed_addr constant [16 x i8] c"relpoline_never\00", section "llvm.metadata"
