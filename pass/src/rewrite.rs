@@ -78,7 +78,8 @@ pub fn convert(module: &Module, function: &Function, sites: &[(Call, Form)]) {
         &operands,
     );
 
-    for (index, &(call, form)) in sites.iter().enumerate() {
+    // From the last call to the first: splitting a block moves what stands behind the call, which is little then.
+    for (index, &(call, form)) in sites.iter().enumerate().rev() {
         let mut doors = places[index]
             .doors()
             .into_iter()
