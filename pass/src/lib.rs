@@ -49,16 +49,11 @@ pub extern "C" fn llvmGetPassPluginInfo() -> PassPluginLibraryInfo {
     if found.0 != LLVM_MAJOR {
         eprintln!(
             "relpoline: error: this plugin was built for LLVM {LLVM_MAJOR} ({}), but was loaded into LLVM {}; \
-             use clang-{LLVM_MAJOR} or a rustc with LLVM {LLVM_MAJOR} (rustc -vV shows it), or build the plugin \
-             with LLVM_CONFIG=llvm-config-{}",
+             use clang-{LLVM_MAJOR} or a rustc with LLVM {LLVM_MAJOR} (rustc -vV shows it)",
             env!("RELPOLINE_LLVM_VERSION"),
             match found {
                 (0, ..) => "before 16".to_owned(),
                 (major, minor, patch) => format!("{major}.{minor}.{patch}"),
-            },
-            match found.0 {
-                0 => "MAJOR".to_owned(),
-                major => major.to_string(),
             }
         );
         // The loader refuses a plugin of another interface version before it calls anything in it.
