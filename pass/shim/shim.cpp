@@ -133,6 +133,13 @@ extern "C" bool relpoline_shim_is_ignored(const SpecialCaseList *List, const cha
 
 extern "C" void relpoline_shim_close_ignorelist(SpecialCaseList *List) { delete List; }
 
+// What the target is, as bits that src/llvm/mod.rs reads.
+extern "C" uint32_t relpoline_shim_target(LLVMModuleRef M) {
+  const Triple &T = unwrap(M)->getTargetTriple();
+  bool Wide = T.getArch() == Triple::x86_64 && !T.isX32();
+  return (T.isX86() && T.isOSBinFormatELF() ? 1 : 0) | (Wide ? 2 : 0) | (T.isOSLinux() ? 4 : 0);
+}
+
 // Drops a module flag. True if it was there.
 extern "C" bool relpoline_shim_drop_module_flag(LLVMModuleRef M, const char *Name) {
   NamedMDNode *Flags = unwrap(M)->getModuleFlagsMetadata();

@@ -23,5 +23,6 @@ pub mod rustc;
 pub mod rustdoc;
 pub mod sites;
 pub mod standard_library;
+pub mod target;
 pub mod toolchain;
 pub mod top;

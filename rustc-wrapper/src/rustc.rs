@@ -7,6 +7,7 @@ use crate::{
     locate::{self, Part},
     options::Options,
     program, standard_library,
+    target::{self, Support},
     toolchain::{Rustc, find_rustc, in_path, is_executable},
 };
 use anyhow::{Context, Result, bail};
@@ -179,16 +180,10 @@ pub fn compile(
     features: &str,
 ) -> Result<()> {
     let target = target_of(arguments).unwrap_or(&version.host);
-    let support = Support::of(target);
+    let support = Support::of_rust(target);
     if support == Support::None {
         if is_worth_a_warning() {
-            program::warn(
-                name,
-                &format!(
-                    "target {target} is not supported (expected x86_64-*-linux-*; other ELF targets of x86 get retpolines): \
-                     indirect calls stay as they are"
-                ),
-            );
+            program::warn(name, &format!("target {target} {}", target::EXPECTED));
         }
         return Ok(());
     }
@@ -300,31 +295,6 @@ fn target_of(arguments: &[String]) -> Option<&str> {
     target
 }
 
-/// What can be done for a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Support {
-    /// Plugin and runtime.
-    Full,
-    /// Retpolines by the plugin.
-    Retpolines,
-    None,
-}
-
-impl Support {
-    fn of(target: &str) -> Self {
-        let parts: Vec<&str> = target.split('-').collect();
-        let linux = parts.iter().skip(1).any(|part| *part == "linux");
-        // Those whose object files are not ELF, as the plugin has it.
-        let others = ["windows", "darwin", "apple", "macos", "uefi", "cygwin"];
-        match parts[0] {
-            _ if others.iter().any(|other| target.contains(other)) => Self::None,
-            "x86_64" if linux && !target.ends_with("x32") => Self::Full,
-            "x86_64" | "i586" | "i686" => Self::Retpolines,
-            _ => Self::None,
-        }
-    }
-}
-
 /// One warning for a build: cargo would repeat it for each crate.
 fn is_worth_a_warning() -> bool {
     env::var_os("CARGO_PRIMARY_PACKAGE").is_some() || env::var_os("CARGO_CRATE_NAME").is_none()
@@ -373,17 +343,6 @@ mod tests {
     fn targets() {
         let line = ["--target=a".to_owned(), "--target".to_owned(), "b".to_owned()];
         assert_eq!((target_of(&line), target_of(&line[..1]), target_of(&[])), (Some("b"), Some("a"), None));
-        assert_eq!(Support::of("x86_64-unknown-linux-gnu"), Support::Full);
-        assert_eq!(Support::of("x86_64-unknown-linux-musl"), Support::Full);
-        assert_eq!(Support::of("x86_64-linux-android"), Support::Full);
-        assert_eq!(Support::of("x86_64-unknown-linux-gnux32"), Support::Retpolines);
-        assert_eq!(Support::of("i686-unknown-linux-gnu"), Support::Retpolines);
-        for target in ["x86_64-unknown-freebsd", "x86_64-unknown-none", "i686-unknown-netbsd"] {
-            assert_eq!(Support::of(target), Support::Retpolines, "{target}");
-        }
-        for target in ["aarch64-unknown-linux-gnu", "x86_64-apple-darwin", "my.json"] {
-            assert_eq!(Support::of(target), Support::None, "{target}");
-        }
     }
 
     #[test]

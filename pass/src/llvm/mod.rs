@@ -57,21 +57,21 @@ impl Module {
 
     /// Whether the target is an x86 whose object files are ELF.
     pub fn is_x86_elf(&self) -> bool {
-        let triple = self.triple();
-        let others = ["windows", "darwin", "macos", "apple", "uefi", "cygwin"];
-        ["x86_64", "i386", "i486", "i586", "i686"].iter().any(|start| triple.starts_with(start))
-            && !others.iter().any(|part| triple.contains(part))
+        self.target_is(1)
     }
 
     /// Whether the target is x86-64 with 64-bit pointers.
     pub fn is_x86_64(&self) -> bool {
-        let triple = self.triple();
-        triple.starts_with("x86_64") && !triple.ends_with("x32")
+        self.target_is(2)
     }
 
     /// Whether the target is Linux.
     pub fn is_linux(&self) -> bool {
-        self.triple().split('-').any(|part| part.starts_with("linux"))
+        self.target_is(4)
+    }
+
+    fn target_is(&self, bit: u32) -> bool {
+        unsafe { raw::relpoline_shim_target(self.raw()) & bit != 0 }
     }
 
     /// Whether code and data may be more than 2 GiB apart.

@@ -19,5 +19,6 @@ unsafe extern "C" {
     -> bool;
     pub fn relpoline_shim_close_ignorelist(list: *mut c_void);
     pub fn relpoline_shim_drop_module_flag(module: LLVMModuleRef, name: *const c_char) -> bool;
+    pub fn relpoline_shim_target(module: LLVMModuleRef) -> u32;
     pub fn relpoline_shim_code_model(module: LLVMModuleRef) -> c_int;
 }

@@ -1,5 +1,6 @@
 //! What a clang command line asks for, as far as the wrapper has to know. Only looks; clang itself parses.
 
+use crate::target::Support;
 use std::{
     ffi::{OsStr, OsString},
     os::unix::ffi::OsStrExt,
@@ -17,16 +18,6 @@ pub enum Phase {
     Check,
     /// It only says something about itself.
     Inform,
-}
-
-/// What the wrapper may do for a target.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Target {
-    /// x86-64 Linux: relpolines.
-    #[default]
-    Native,
-    /// Anything else: retpolines or nothing, and no runtime.
-    Foreign,
 }
 
 /// What was found.
@@ -145,21 +136,13 @@ impl CommandLine {
     }
 
     /// What is compiled for.
-    pub fn target(&self) -> Target {
-        let triple = self.triple.as_deref().unwrap_or("x86_64-linux-gnu");
-        let (arch, rest) = triple.split_once('-').unwrap_or((triple, ""));
-        // `x86_64-pc-linux-gnu`, and `x86_64-linux-gnu` without a vendor.
-        let linux = rest.split('-').take(2).any(|part| part.starts_with("linux"));
-        let wide = match arch {
-            "x86_64" | "amd64" => self.model.is_none() && !triple.ends_with("x32"),
-            "i386" | "i486" | "i586" | "i686" => false,
-            _ => return Target::Foreign,
-        };
-        if linux && (wide || self.model.as_deref() == Some("-m64")) {
-            Target::Native
-        } else {
-            Target::Foreign
-        }
+    pub fn target(&self) -> &str {
+        self.triple.as_deref().unwrap_or("x86_64-linux-gnu")
+    }
+
+    /// What can be done for it.
+    pub fn support(&self) -> Support {
+        Support::of(self.target(), self.model.as_deref())
     }
 
     fn file(&mut self, file: &OsStr) {
@@ -342,20 +325,12 @@ mod tests {
             "-m32 -m64 a.c",
             "--target=i686-linux-gnu -m64 a.c",
         ] {
-            assert_eq!(scan(line).target(), Target::Native, "{line}");
+            assert_eq!(scan(line).support(), Support::Full, "{line}");
         }
-        for line in [
-            "-m32 a.c",
-            "--target=aarch64-linux-gnu a.c",
-            "--target=aarch64-linux-gnu -m64 a.c",
-            "-target i686-linux-gnu",
-            "-mx32",
-            "--target=x86_64-linux-gnux32",
-            "--target=x86_64-apple-darwin",
-            "--target=x86_64-unknown-none-elf",
-        ] {
-            assert_eq!(scan(line).target(), Target::Foreign, "{line}");
+        for line in ["-m32 a.c", "-target i686-linux-gnu", "-mx32", "--target=x86_64-unknown-none-elf"] {
+            assert_eq!(scan(line).support(), Support::Retpolines, "{line}");
         }
+        assert_eq!(scan("--target=aarch64-linux-gnu -m64 a.c").support(), Support::None);
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! What is added to a clang command line, and why.
 
-use super::command_line::{CommandLine, FUNNELS, Target};
+use super::command_line::{CommandLine, FUNNELS};
 use crate::{
     identity::VERSION_NUMBER,
     locate::{self, Part},
     options::Options,
+    target::{self, Support},
     toolchain::{Clang, LLVM_MAJOR, find_llvm_tool},
 };
 use anyhow::{Result, bail};
@@ -41,13 +42,16 @@ pub fn plan(line: &CommandLine, clang: &Clang, options: &Options) -> Result<Plan
     }
     plan.front.push(SILENT[0].into());
     plan.front.push(macro_definition().into());
-    if line.generates() {
+    // The plugin's own warning would be an error with -Werror.
+    if line.generates() && line.support() == Support::None {
+        plan.warning = Some(format!("target {} {}", line.target(), target::EXPECTED));
+    } else if line.generates() {
         // Never silently unprotected.
         if let Some(plugin) = plugin.clone().transpose()? {
             plan.front.push(joined("-fpass-plugin=", &plugin));
         }
     }
-    if line.links() && line.target() == Target::Native {
+    if line.links() && line.support() == Support::Full {
         let named_lld = line.linker.as_deref().is_some_and(is_lld);
         match (&line.linker, line.lto) {
             (Some(linker), true) if !named_lld => {

@@ -25,7 +25,7 @@ fuzz_target!(|content: &[u8]| {
         assert!(ours == Ok(false) || argument.as_bytes().starts_with(b"--relpoline-"));
     }
     let line = CommandLine::scan(&arguments);
-    line.target();
+    line.support();
     if let Some(at) = line.end_of_options {
         assert_eq!(arguments[at], "--");
     }

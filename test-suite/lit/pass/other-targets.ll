@@ -14,6 +14,8 @@
 ; RUN: %opt -mtriple=x86_64-unknown-freebsd -passes=relpoline -S %s -o %t.ll -pass-remarks-missed=relpoline 2>%t.remarks
 ; RUN: %FileCheck %s --check-prefix=NO-RUNTIME --input-file=%t.remarks
 ; RUN: %FileCheck %s --check-prefix=RETPOLINE --input-file=%t.ll
+; RUN: %opt -mtriple=i786-unknown-linux-gnu -passes=relpoline -S %s -o - | %FileCheck %s --check-prefix=RETPOLINE
+; RUN: %opt -mtriple=amd64-unknown-linux-gnu -passes=relpoline -S %s -o - | %FileCheck %s --check-prefix=SITE
 ; RUN: %opt -mtriple=x86_64-unknown-none-elf -passes=relpoline -S %s -o - | %FileCheck %s --check-prefix=RETPOLINE
 
 ; RUN: %opt -mtriple=aarch64-unknown-linux-gnu -passes=relpoline -S %s -o %t.ll 2>%t.warning
@@ -24,6 +26,8 @@
 ; NO-REGISTER: indirect call kept as a retpoline: no free register on this target
 
 ; NO-RUNTIME: indirect call kept as a retpoline: no runtime for this system
+
+; SITE: call void @site.hot.0(i32 1, ptr nest %f)
 
 ; RETPOLINE:     define void @site(ptr %f) #0
 ; RETPOLINE:     call void %f(i32 1)
