@@ -54,6 +54,7 @@ fn what_does_not_compile_is_clangs_word_for_word() {
 #[test]
 fn every_way_of_compiling_is_silent() {
     let files = dispatch();
+    files.write("only-compile.cfg", "-c");
     for line in [
         "-c a.c",
         "-Werror -Weverything -Wno-everything -Wunused-command-line-argument -c a.c",
@@ -67,6 +68,9 @@ fn every_way_of_compiling_is_silent() {
         "-save-temps=obj -c a.c",
         "-pipe -pthread -c a.c",
         "-x c-header a.c -o a.pch",
+        "-Werror --language c-header a.c -o a.pch",
+        "-Werror --driver-mode=cpp a.c -o a.i",
+        "-Werror --config ./only-compile.cfg a.c",
         "-Xclang -emit-obj -c a.c",
         "-c -flto a.c",
     ] {
@@ -356,8 +360,11 @@ fn other_targets_get_retpolines_and_no_runtime() {
     let audit = files.audit("f.o");
     assert_eq!((&audit["relpoline_sites"]["inline"], &audit["elsewhere"]["raw"]), (&0.into(), &0.into()));
     files.run(CLANG, "-m32 -O2 -nostdlib -static -fuse-ld=lld f.c -o f").in_silence();
-    let foreign = files.run(CLANG, "--target=aarch64-linux-gnu -c f.c").succeeds();
-    assert!(foreign.stderr.contains("is not supported"), "{foreign:?}");
+    let foreign = files.run(CLANG, "--target=aarch64-linux-gnu -Werror -c f.c").succeeds();
+    assert!(
+        foreign.stderr.contains("is not supported") && foreign.stderr.lines().count() == 1,
+        "{foreign:?}"
+    );
 }
 
 #[test]

@@ -188,7 +188,7 @@ impl CommandLine {
             "-O0" => self.unoptimised = true,
             "-fno-lto" => self.lto = false,
             "-m64" | "-m32" | "-mx32" | "-m16" => self.model = Some(name.to_owned()),
-            "-x" => self.set_language(value.unwrap_or_default().to_string_lossy().as_ref()),
+            "-x" | "--language" => self.set_language(value.unwrap_or_default().to_string_lossy().as_ref()),
             "-target" => self.triple = Some(value.unwrap_or_default().to_string_lossy().into_owned()),
             _ => self.joined(name),
         }
@@ -197,7 +197,7 @@ impl CommandLine {
     fn joined(&mut self, name: &str) {
         if let Some(triple) = name.strip_prefix("--target=") {
             self.triple = Some(triple.to_owned());
-        } else if let Some(language) = name.strip_prefix("-x") {
+        } else if let Some(language) = name.strip_prefix("--language=").or(name.strip_prefix("-x")) {
             self.set_language(language);
         } else if name.starts_with("-O") {
             self.unoptimised = false;
@@ -223,7 +223,7 @@ impl CommandLine {
         // A file, or the value of the option before; without any file nothing needs the runtime.
         self.inputs |= !argument.is_empty() && !argument.starts_with(b"-");
         self.funnels |= argument.windows(FUNNELS.len()).any(|part| part == FUNNELS.as_bytes());
-        self.relocatable |= matches!(argument, b"-r" | b"-i" | b"--relocatable" | b"-relocatable");
+        self.relocatable |= matches!(argument, b"-r" | b"-i" | b"-Ur" | b"--relocatable" | b"-relocatable");
     }
 
     /// The option that stops earliest wins.
@@ -268,7 +268,14 @@ mod tests {
         ] {
             assert!(!scan(line).links(), "{line}");
         }
-        for line in ["a.h", "-x c-header a.c", "-xc++-header a.hpp", "a.h -o a.pch"] {
+        for line in [
+            "--language=c-header a.c",
+            "--language c-header a.c",
+            "a.h",
+            "-x c-header a.c",
+            "-xc++-header a.hpp",
+            "a.h -o a.pch",
+        ] {
             assert!(!scan(line).links() && scan(line).generates(), "{line}");
         }
         for line in [
@@ -308,7 +315,13 @@ mod tests {
 
     #[test]
     fn relocatable_links() {
-        for line in ["-r a.o", "-Wl,-r a.o", "-nostdlib -Wl,-z,now,--relocatable a.o", "-Xlinker -r a.o"] {
+        for line in [
+            "-r a.o",
+            "-Wl,-r a.o",
+            "-Wl,-Ur a.o",
+            "-nostdlib -Wl,-z,now,--relocatable a.o",
+            "-Xlinker -r a.o",
+        ] {
             assert!(scan(line).relocatable, "{line}");
         }
         for line in ["-rdynamic a.o", "-o -r a.o", "-Wl,-rpath,/r a.o", "-I -r a.c"] {

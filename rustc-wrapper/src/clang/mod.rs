@@ -43,9 +43,10 @@ pub fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> Result<Exit
     program::exec(&mut command)
 }
 
-/// As with clang itself, the name says what is meant.
+/// As with clang itself, the name says what is meant, before a version: `clang++-22`.
 fn is_cxx(name: &str) -> bool {
-    name.ends_with("++")
+    let name = name.trim_end_matches(|letter: char| letter.is_ascii_digit() || letter == '.');
+    name.trim_end_matches('-').ends_with("++")
 }
 
 /// What `relpoline-llvm-ar` and its like are called without it.
@@ -159,6 +160,14 @@ mod tests {
         assert_eq!(taken.given, [plain, "-O2".into(), "-g".into()]);
         assert_eq!(taken.expanded, ["-c", "a b.c", "-O2", "-g"]);
         assert_eq!(options.form, Some(crate::options::Form::Stub));
+    }
+
+    #[test]
+    fn names_say_which_language() {
+        for name in ["relpoline-clang++", "clang++-22", "x86_64-linux-gnu-clang++-22.1"] {
+            assert!(is_cxx(name), "{name}");
+        }
+        assert!(!is_cxx("relpoline-clang") && !is_cxx("clang-22"));
     }
 
     #[test]

@@ -100,6 +100,10 @@ pub fn plan(line: &CommandLine, clang: &Clang, options: &Options) -> Result<Plan
         }
     }
     plan.front.push(SILENT[1].into());
+    if !plan.back.is_empty() {
+        plan.back.insert(0, SILENT[0].into());
+        plan.back.push(SILENT[1].into());
+    }
     Ok(plan)
 }
 
