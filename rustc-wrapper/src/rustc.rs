@@ -195,6 +195,12 @@ pub fn compile(
              not load the plugin; use -Clto, or -Clinker=relpoline-clang -Clink-arg=-fuse-ld=lld",
         );
     }
+    if runs_no_plugin(arguments) && is_worth_a_warning() {
+        program::warn(
+            name,
+            "indirect calls are not protected: with -Cno-prepopulate-passes rustc runs no plugin",
+        );
+    }
     let plugin = locate::find(Part::Plugin, options)?;
     for flag in plugin_flags(&plugin, options)? {
         command.arg(flag);
@@ -244,15 +250,25 @@ pub fn runtime_flag(runtime: &Path) -> OsString {
     flag
 }
 
+/// Whether it leaves out all passes, and plugins with them.
+fn runs_no_plugin(arguments: &[String]) -> bool {
+    let values = codegen_options(arguments).filter_map(|option| option.strip_prefix("no-prepopulate-passes"));
+    values.last().is_some_and(is_on)
+}
+
+/// Whether the value of a switch, with its `=`, is on.
+fn is_on(value: &str) -> bool {
+    !matches!(value, "=n" | "=no" | "=off" | "=false")
+}
+
 /// Whether it links with `-Clinker-plugin-lto`, and nobody gives the plugin to the linker.
 fn leaves_code_to_the_linker(arguments: &[String]) -> bool {
     let options =
         |name: &'static str| codegen_options(arguments).filter_map(move |option| option.strip_prefix(name));
-    let on = |value: &str| !matches!(value, "=n" | "=no" | "=off" | "=false");
     let loads = || codegen_options(arguments).any(|option| option.contains("load-pass-plugin"));
     let ours =
         |linker: &str| linker.rsplit('/').next().is_some_and(|name| name.starts_with("relpoline-clang"));
-    options("linker-plugin-lto").last().is_some_and(on)
+    options("linker-plugin-lto").last().is_some_and(is_on)
         && !options("linker=").last().is_some_and(ours)
         && !loads()
         && links(arguments)
@@ -369,6 +385,14 @@ mod tests {
         ] {
             assert!(!leaves(line), "{line}");
         }
+    }
+
+    #[test]
+    fn code_that_no_plugin_sees() {
+        let none =
+            |line: &str| runs_no_plugin(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        assert!(none("-C no-prepopulate-passes a.rs") && none("-Cno-prepopulate-passes=yes a.rs"));
+        assert!(!none("-Cno-prepopulate-passes=no a.rs") && !none("-Copt-level=3 a.rs"));
     }
 
     #[test]

@@ -606,6 +606,20 @@ fn lto_with_another_linker_is_protected_and_says_so() {
 }
 
 #[test]
+fn what_the_plugin_does_not_see_is_said() {
+    let files = dispatch();
+    let warns = |line: &str, text: &str| {
+        let outcome = files.run(CLANG, line).succeeds();
+        assert!(outcome.stderr.contains(text) && outcome.stderr.lines().count() == 1, "{outcome:?}");
+    };
+    warns("-O2 -Xclang -disable-llvm-passes -c a.c", "warning: indirect calls are not protected");
+    files.run(CLANG, "-O2 -flto=thin -c a.c").in_silence();
+    files.run(CLANG, "-O2 -flto=thin -fuse-ld=lld -Wl,--thinlto-index-only a.o -o a").succeeds();
+    warns("-O2 -x ir a.o -fthinlto-index=a.o.thinlto.bc -c -o b.o", "warning: calls stay retpolines");
+    assert!(files.audit("b.o")["elsewhere"]["raw"] == 0);
+}
+
+#[test]
 fn the_status_is_clangs() {
     let files = Files::new(&[("bad.c", "int main( {")]);
     let outcome = files.run(CLANG, "-c bad.c");

@@ -41,6 +41,8 @@ pub struct CommandLine {
     pub frontend: bool,
     /// So is another of the programs in clang (`-cc1as`), which has options of its own.
     pub inner: bool,
+    /// What keeps clang from running the plugin, or the plugin from converting, and what comes of it.
+    pub unconverted: Option<&'static str>,
     /// Code of the Linux kernel (`-D__KERNEL__`).
     pub kernel: bool,
     /// Retpolines are wanted, and somebody else provides the thunks.
@@ -98,6 +100,7 @@ impl CommandLine {
             found.phase = if found.frontend { Phase::Compile } else { Phase::Inform };
             found.inputs = true;
             found.sources = true;
+            arguments.iter().for_each(|argument| found.frontend_argument(argument));
             return found;
         }
         let mut rest = arguments.iter().enumerate();
@@ -183,6 +186,7 @@ impl CommandLine {
             "-r" | "--relocatable" => self.relocatable = true,
             "-D__KERNEL__" => self.kernel = true,
             "-mretpoline-external-thunk" => self.external_thunk = true,
+            "-Xclang" => self.frontend_argument(value.unwrap_or_default()),
             "-Xlinker" | "--for-linker" => self.linker_argument(value.unwrap_or_default().as_bytes()),
             "-flto" => self.lto = true,
             "-O0" => self.unoptimised = true,
@@ -203,6 +207,8 @@ impl CommandLine {
             self.unoptimised = false;
         } else if name.starts_with("-flto=") {
             self.lto = true;
+        } else if name.starts_with("-fthinlto-index=") {
+            self.unconverted = Some("calls stay retpolines: with -fthinlto-index= clang runs no plugin");
         } else if let Some(linker) = name.strip_prefix("-fuse-ld=").or(name.strip_prefix("--ld-path=")) {
             self.linker = (!linker.is_empty()).then(|| linker.into());
         } else if let Some(list) = name.strip_prefix("-Wl,") {
@@ -217,6 +223,14 @@ impl CommandLine {
 
     fn set_language(&mut self, language: &str) {
         self.language = (language != "none").then(|| language.to_owned());
+    }
+
+    /// An argument for the compiler proper.
+    fn frontend_argument(&mut self, argument: &OsStr) {
+        if argument == "-disable-llvm-passes" || argument == "-disable-llvm-optzns" {
+            self.unconverted =
+                Some("indirect calls are not protected: with -disable-llvm-passes clang runs no plugin");
+        }
     }
 
     fn linker_argument(&mut self, argument: &[u8]) {
@@ -373,6 +387,18 @@ mod tests {
     fn end_of_options() {
         let found = scan("-c -- -r -flto.c");
         assert_eq!((found.end_of_options, found.relocatable, found.lto), (Some(1), false, false));
+    }
+
+    #[test]
+    fn what_keeps_the_plugin_from_its_work() {
+        for line in [
+            "-Xclang -disable-llvm-passes -c a.c",
+            "-cc1 -disable-llvm-optzns -emit-obj a.c",
+            "-x ir a.o -fthinlto-index=a.bc -c",
+        ] {
+            assert!(scan(line).unconverted.is_some(), "{line}");
+        }
+        assert!(scan("-Xclang -emit-obj -c a.c -o -disable-llvm-passes").unconverted.is_none());
     }
 
     #[test]

@@ -36,6 +36,9 @@ pub fn plan(line: &CommandLine, clang: &Clang, options: &Options) -> Result<Plan
     }
     let plugin =
         if line.generates() || line.links() { Some(locate::find(Part::Plugin, options)) } else { None };
+    if line.generates() {
+        plan.warning = line.unconverted.map(str::to_owned);
+    }
     if line.frontend {
         plan.front = vec!["-cc1".into(), joined("-fpass-plugin=", &plugin.transpose()?.unwrap_or_default())];
         return Ok(plan);
