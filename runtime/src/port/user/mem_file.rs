@@ -50,7 +50,7 @@ impl MemFile {
 
     /// Closes what a process has inherited whose parent was writing.
     pub fn abandon() {
-        drop(OPENED.take());
+        OPENED.take().into_iter().flatten().for_each(drop);
     }
 
     /// Why it cannot be written through: its number leads elsewhere, or it never led to memory.
@@ -64,10 +64,9 @@ impl MemFile {
         // Where there is no such number, this one has to do.
         let Some(fd) = sys::duplicate(self.fd, OUT_OF_THE_WAY) else { return true };
         let aside = MemFile { fd, identity: self.identity };
+        OPENED.remember(&aside);
         let is_ours = aside.is_ours();
-        if is_ours {
-            OPENED.remember(&aside);
-        } else if !self.is_ours() {
+        if !is_ours && !self.is_ours() {
             // It leads to the file that has taken the first number, and nobody else knows of it.
             sys::close(fd);
         }
@@ -109,19 +108,20 @@ impl Drop for MemFile {
         if self.is_ours() {
             sys::close(self.fd);
         }
-        let _ = OPENED.fd.compare_exchange(self.fd, -1, Ordering::Relaxed, Ordering::Relaxed);
+        OPENED.forget(self.fd);
     }
 }
 
-/// The open [`MemFile`]: a child that was forked meanwhile has inherited it. Survives the fork.
+/// The open [`MemFile`], for a moment under two numbers: a child that was forked meanwhile has inherited it. Survives the
+/// fork.
 struct Opened {
-    fd: AtomicI32,
+    fds: [AtomicI32; 2],
     device: AtomicU64,
     inode: AtomicU64,
 }
 
 static OPENED: Opened =
-    Opened { fd: AtomicI32::new(-1), device: AtomicU64::new(0), inode: AtomicU64::new(0) };
+    Opened { fds: [const { AtomicI32::new(-1) }; 2], device: AtomicU64::new(0), inode: AtomicU64::new(0) };
 
 impl Opened {
     fn remember(&self, file: &MemFile) {
@@ -129,12 +129,24 @@ impl Opened {
         self.device.store(device, Ordering::Relaxed);
         self.inode.store(inode, Ordering::Relaxed);
         // Release: nobody reads it but a forked child, whose memory is of one moment.
-        self.fd.store(file.fd, Ordering::Release);
+        self.replace(-1, file.fd, Ordering::Release);
     }
 
-    fn take(&self) -> Option<MemFile> {
-        let fd = self.fd.swap(-1, Ordering::Relaxed);
+    fn forget(&self, fd: i32) {
+        self.replace(fd, -1, Ordering::Relaxed);
+    }
+
+    fn replace(&self, old: i32, new: i32, order: Ordering) {
+        if let Some(place) = self.fds.iter().find(|place| place.load(Ordering::Relaxed) == old) {
+            place.store(new, order);
+        }
+    }
+
+    fn take(&self) -> [Option<MemFile>; 2] {
         let (device, inode) = (self.device.load(Ordering::Relaxed), self.inode.load(Ordering::Relaxed));
-        (fd >= 0).then_some(MemFile { fd, identity: sys::Identity { device, inode } })
+        self.fds.each_ref().map(|place| {
+            let fd = place.swap(-1, Ordering::Relaxed);
+            (fd >= 0).then_some(MemFile { fd, identity: sys::Identity { device, inode } })
+        })
     }
 }
