@@ -322,12 +322,17 @@ fn read_options() -> Options<'static> {
     text.copy_from_slice(given);
     let text = &*text;
     let options = options::parse(text, |error| {
-        let expected =
-            error.expected.unwrap_or("mode=, stats=, profile=, never=, never_object=, verbose= or help=");
+        let (wrong, expected) = match error.expected {
+            Some(values) => ("' has a value that it does not take, expected ", values),
+            None => (
+                "' is not an option, expected ",
+                "mode=, stats=, profile=, never=, never_object=, verbose= or help=",
+            ),
+        };
         complain(&[
             b"RELPOLINE_OPTIONS: '",
             error.item,
-            b"' is not an option, expected ",
+            wrong.as_bytes(),
             expected.as_bytes(),
             b"; RELPOLINE_OPTIONS=help=1 lists all",
         ]);
