@@ -261,20 +261,27 @@ impl Index {
         cell: usize,
     ) -> Result<impl Iterator<Item = Site> + 'a, Refusal> {
         let site = move |row: u32| Site { entry: &image.entries[row as usize] };
-        let cell_of = move |row: u32| site(row).cell();
-        let rows = 0..image.entries.len() as u32;
         let searched = image.entries.len() <= SEARCHED_ROWS;
         if self.rows.is_none() && !searched {
-            let mut index = HashTable::new();
-            index.try_reserve(rows.len(), |&row| hash(cell_of(row))).map_err(|_| Refusal::Memory)?;
-            for row in rows.clone() {
-                index.insert_unique(hash(cell_of(row)), row, |&row| hash(cell_of(row)));
-            }
-            self.rows = Some(index);
+            self.build(image)?;
         }
         let indexed = self.rows.iter().flat_map(move |index| index.iter_hash(hash(cell)).copied());
-        let all = if searched { rows } else { 0..0 };
+        let all = if searched { 0..image.entries.len() as u32 } else { 0..0 };
         Ok(indexed.chain(all).map(site).filter(move |site| site.cell() == cell))
+    }
+
+    // Not inlined: what it needs of the stack is given back before the rows are looked at.
+    #[inline(never)]
+    fn build(&mut self, image: &Image) -> Result<(), Refusal> {
+        let hash_of = |&row: &u32| hash(Site { entry: &image.entries[row as usize] }.cell());
+        let rows = 0..image.entries.len() as u32;
+        let mut index = HashTable::new();
+        index.try_reserve(rows.len(), hash_of).map_err(|_| Refusal::Memory)?;
+        for row in rows {
+            index.insert_unique(hash_of(&row), row, hash_of);
+        }
+        self.rows = Some(index);
+        Ok(())
     }
 }
 
