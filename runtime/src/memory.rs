@@ -7,8 +7,8 @@ use core::ptr::NonNull;
 /// The strictest alignment that a mapping has by itself.
 const PAGE: usize = 4096;
 
-/// The allocator of the runtime's archive: one mapping for each allocation. Only the site index allocates,
-/// once for an image.
+/// The allocator of the runtime's archive: one mapping for each allocation. What is learned and patched needs none but
+/// the site index, once for an image; reports, profiles and names take more.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Mapped;
 

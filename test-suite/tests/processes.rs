@@ -291,10 +291,15 @@ fn signals_that_are_blocked_stay_so_while_sites_are_patched() {
 fn a_program_that_wrote_itself_to_a_file_runs_on_retpolines() {
     let program = Program::build("dumped.c", &["-no-pie", "-Wl,-z,norelro"]).unwrap();
     let dumped = program.dir().join("dumped");
-    let first = output(Command::new(program.path()).arg(&dumped)).unwrap();
+    let options = format!("verbose=1:stats={}", program.dir().join("stats.json").display());
+    let run = |command: &mut Command| output(command.env("RELPOLINE_OPTIONS", &options)).unwrap();
+    let first = run(Command::new(program.path()).arg(&dumped));
     assert!(first.status.success(), "{first:?}");
-    let second = output(&mut Command::new(&dumped)).unwrap();
-    assert!(second.status.success() && second.stdout == b"dumped\n", "{second:?}");
+    let second = run(&mut Command::new(&dumped));
+    assert!(
+        second.status.success() && second.stdout == b"dumped\n" && second.stderr.is_empty(),
+        "{second:?}"
+    );
 }
 
 #[test]

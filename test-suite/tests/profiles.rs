@@ -208,7 +208,7 @@ fn what_is_no_profile_is_left_alone() {
         std::fs::remove_file(&profile).unwrap();
         std::os::unix::fs::symlink(place, &profile).unwrap();
         let errors = run();
-        assert!(errors.contains("a symbolic link, which is not followed"), "{place:?}: {errors}");
+        assert!(errors.contains("a symbolic link that is not followed"), "{place:?}: {errors}");
         assert_eq!(std::fs::read_link(&profile).unwrap(), *place);
     }
     std::fs::remove_file(&profile).unwrap();

@@ -2,8 +2,9 @@
 //! Being part of the image it lies where nothing else can be mapped, and has unwind information: a chain never moves the
 //! stack pointer.
 //!
-//! It begins as what `patch::write_body` writes, chains without a link. Who drops pages of code, or maps the file over
-//! them again, undoes what was written: then the branches lead to the slow path, as they did at first.
+//! It begins as what `patch::write_body` writes, chains without a link. Who drops an object's code, or maps the file over
+//! it again, undoes what was written: then the branches lead to the slow path, as they did at first. (A branch that lies
+//! across two pages is half undone where only one of them goes.)
 
 use crate::patch::{BODY_STRIDE, LINKS, RESERVED_BODIES, SLOTS_STRIDE};
 use core::arch::global_asm;
@@ -17,22 +18,22 @@ global_asm!(
     .type __relpoline_chains,@function
 __relpoline_chains:
     .cfi_startproc
-    .set body, 0
+    .set .Lbody, 0
     .rept {bodies}
-    .set link, 0
+    .set .Llink, 0
     .rept {links}
-    cmp __relpoline_chain_slots + body * {slots} + link * 8(%rip), %r10
+    cmp __relpoline_chain_slots + .Lbody * {slots} + .Llink * 8(%rip), %r10
     # Not shorter, so that a target fits in.
     .byte 0x0f, 0x84
     .long 8f - . - 4
-    testb $(1 << link), __relpoline_chain_slots + body * {slots} + {links} * 8(%rip)
+    testb $(1 << .Llink), __relpoline_chain_slots + .Lbody * {slots} + {links} * 8(%rip)
     je 8f
-    .set link, link + 1
+    .set .Llink, .Llink + 1
     .endr
     jmp.d32 __relpoline_slow
 8:  jmp.d32 __relpoline_slow
     .p2align {stride}, 0xcc
-    .set body, body + 1
+    .set .Lbody, .Lbody + 1
     .endr
     .cfi_endproc
     .size __relpoline_chains, . - __relpoline_chains

@@ -114,6 +114,9 @@ impl Bounds {
 
 /// Whether this copy of the runtime is the executable's.
 pub fn is_executable() -> bool {
+    if own().is_none() {
+        return false;
+    }
     let Some(header) = Bounds::own().header() else { return false };
     // SAFETY: the header is mapped.
     let offset = unsafe { core::ptr::read_unaligned((header + elf::HEADER_OFFSETS.0) as *const usize) };
@@ -188,7 +191,7 @@ impl FileName {
 
     /// A path by which the file can be opened, also where another one has taken its place while the program runs.
     pub fn to_open(&self) -> Option<&CStr> {
-        const PROGRAM: &CStr = c"/proc/self/exe";
+        const PROGRAM: &CStr = c"/proc/thread-self/exe";
         let path = &self.text[self.path.clone()];
         if !path.ends_with(DELETED) {
             return CStr::from_bytes_until_nul(self.text.get(self.path.start..)?).ok();

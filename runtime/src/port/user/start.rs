@@ -75,6 +75,7 @@ extern "C" fn start() {
     if STARTED.load(Ordering::Relaxed) {
         // The data of a process that has ended, which wrote itself to a file, as Emacs did.
         RUNTIME.forget_all();
+        RUNTIME.set_ended();
         return;
     }
     let options = read_options();
@@ -292,7 +293,7 @@ fn to_file(write: impl FnOnce(&mut [u8]) -> Result<(), i32>) -> Result<(), i32> 
 /// # Errors
 /// The error number of the system.
 pub fn write_statistics(path: &CStr, whole_process: bool) -> Result<(), i32> {
-    let fd = sys::open(path, libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_NONBLOCK)?;
+    let fd = sys::create(path, libc::O_WRONLY | libc::O_TRUNC | libc::O_NONBLOCK, 0o666)?;
     let mut out = Out::new(fd);
     let mut totals = stats::Totals::default();
     speak_for(whole_process, |runtime, image| totals.add(runtime, image));
@@ -392,7 +393,9 @@ fn reason(error: i32) -> &'static [u8] {
         libc::EEXIST => b"what is there is no profile, and was left alone",
         libc::EISDIR => b"it is a directory",
         libc::ENOTDIR => b"what stands for a directory is none",
-        libc::ELOOP => b"it is a symbolic link, which is not followed; name the file that it leads to",
+        libc::ELOOP => {
+            b"it is a symbolic link that is not followed, or one in a circle; name the file itself"
+        }
         libc::EMFILE | libc::ENFILE => b"too many open files",
         libc::EROFS => b"read-only file system",
         libc::ENOSPC => b"no space left",

@@ -215,10 +215,23 @@ pub fn wipe_on_fork(start: NonNull<u8>, length: usize) -> bool {
 /// # Errors
 /// The error number.
 pub fn open(path: &CStr, flags: i32) -> Result<i32, i32> {
+    open_at(path, flags, 0)
+}
+
+/// The same, of a file that is made if there is none, with these rights.
+///
+/// # Errors
+/// The error number.
+pub fn create(path: &CStr, flags: i32, rights: u32) -> Result<i32, i32> {
+    open_at(path, flags | libc::O_CREAT, rights)
+}
+
+fn open_at(path: &CStr, flags: i32, rights: u32) -> Result<i32, i32> {
     let flags = (flags | libc::O_CLOEXEC) as usize;
     let at = libc::AT_FDCWD as isize as usize;
+    let arguments = [at, path.as_ptr() as usize, flags, rights as usize, 0, 0];
     // SAFETY: `path` ends with a NUL.
-    unsafe { syscall(libc::SYS_openat, [at, path.as_ptr() as usize, flags, 0o666, 0, 0]) }.map(|fd| fd as i32)
+    unsafe { syscall(libc::SYS_openat, arguments) }.map(|fd| fd as i32)
 }
 
 /// Another descriptor, `lowest` or above, for the same file.

@@ -238,10 +238,11 @@ pub fn save(path: &CStr, written: &CStr, all: bool, own: &Runtime) -> Result<(),
     if !profile::may_be_replaced(&old) {
         return Err(libc::EEXIST);
     }
-    // Left by a process of that number which was killed; or put there by somebody for us to write into.
+    // Put there by somebody for us to write into.
     sys::unlink(written);
-    let fd = sys::open(written, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL)?;
+    let fd = sys::create(written, libc::O_WRONLY | libc::O_EXCL, rights.unwrap_or(0o666))?;
     if let Some(rights) = rights {
+        // Those that the process withholds from new files, too.
         sys::set_rights(fd, rights);
     }
     let mut out = Out::new(fd);
