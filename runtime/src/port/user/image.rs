@@ -94,7 +94,8 @@ impl Bounds {
 
     /// Address of the image's ELF header, if it is mapped.
     fn header(&self) -> Option<usize> {
-        // SAFETY: the linker defines the header's address only where the first page of the image is mapped.
+        // SAFETY: the linker defines the header's address only where the first page of the image is mapped; and in front of
+        // program headers that begin 64 bytes into the file lies what the file begins with.
         let is_there = |at: usize| unsafe { core::ptr::read_unaligned(at as *const [u8; 5]) } == elf::MAGIC;
         if self.header == 0 {
             return None;
