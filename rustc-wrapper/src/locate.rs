@@ -47,9 +47,9 @@ impl Part {
 
 /// A part that is not there.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{}; {}", self.found(), self.mend())]
 pub enum LocateError {
     /// A path that the user gave.
-    #[error("{} does not exist, but {variable} (or its option) names it; {}", path.display(), mend(*part))]
     Named {
         /// The part.
         part: Part,
@@ -59,13 +59,51 @@ pub enum LocateError {
         variable: &'static str,
     },
     /// Nothing in the places where parts are looked for.
-    #[error("{} not found in {}; {}", part.file_name(), list(places), mend(*part))]
     Missing {
         /// The part.
         part: Part,
         /// Where it was looked for.
         places: Vec<PathBuf>,
+        /// The user named the place.
+        is_named: bool,
     },
+}
+
+impl LocateError {
+    /// What is there instead.
+    pub fn found(&self) -> String {
+        match self {
+            Self::Named { path, variable, .. } => {
+                let state = if path.exists() { "is no file" } else { "does not exist" };
+                format!("{} {state}, but {variable} (or its option) names it", path.display())
+            }
+            Self::Missing { part, places, .. } => {
+                format!("{} not found in {}", part.file_name(), list(places))
+            }
+        }
+    }
+
+    /// What to do. Where the user has named a place, what is installed in others does not help.
+    pub fn mend(&self) -> String {
+        match self {
+            Self::Named { part, variable, .. } => {
+                correct(variable, &format!("the path of {}", part.file_name()))
+            }
+            Self::Missing { part, is_named: true, .. } => {
+                correct("RELPOLINE_HOME", &format!("the directory that holds {}", part.file_name()))
+            }
+            Self::Missing { part, .. } => format!(
+                "run: {}, or set RELPOLINE_HOME to the directory that holds {}",
+                part.build_command(),
+                part.file_name()
+            ),
+        }
+    }
+}
+
+/// What mends a variable.
+pub fn correct(variable: &str, expected: &str) -> String {
+    format!("unset {variable}, or set it to {expected}")
 }
 
 /// Path of `part`, absolute.
@@ -83,10 +121,11 @@ pub fn find(part: Part, options: &Options) -> Result<PathBuf, LocateError> {
         });
     }
     let places = places(options.home.as_deref(), executable_directory().as_deref());
-    places
-        .iter()
-        .find_map(|place| absolute_file(&place.join(part.file_name())))
-        .ok_or(LocateError::Missing { part, places })
+    places.iter().find_map(|place| absolute_file(&place.join(part.file_name()))).ok_or(LocateError::Missing {
+        part,
+        places,
+        is_named: options.home.is_some(),
+    })
 }
 
 /// Directory of the running program, links resolved.
@@ -117,14 +156,6 @@ fn list(places: &[PathBuf]) -> String {
     names.join(", ")
 }
 
-fn mend(part: Part) -> String {
-    format!(
-        "run: {}, or set RELPOLINE_HOME to the directory that holds {}",
-        part.build_command(),
-        part.file_name()
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,7 +183,7 @@ mod tests {
         let options = Options { home: Some(home.path().into()), ..Options::default() };
         let missing = find(Part::Plugin, &options).unwrap_err().to_string();
         assert!(missing.contains("librelpoline_pass.so not found in"), "{missing}");
-        assert!(missing.contains("cargo build --release -p relpoline-pass"), "{missing}");
+        assert!(missing.contains("unset RELPOLINE_HOME, or set it to the directory that"), "{missing}");
         fs::create_dir_all(home.path().join("lib/relpoline")).unwrap();
         let file = home.path().join("lib/relpoline/librelpoline_pass.so");
         fs::write(&file, "").unwrap();
@@ -164,5 +195,8 @@ mod tests {
         let options = Options { runtime: Some("/nowhere/rt.a".into()), ..Options::default() };
         let message = find(Part::Runtime, &options).unwrap_err().to_string();
         assert!(message.starts_with("/nowhere/rt.a does not exist, but RELPOLINE_RUNTIME"), "{message}");
+        let options = Options { runtime: Some("/".into()), ..Options::default() };
+        let message = find(Part::Runtime, &options).unwrap_err().to_string();
+        assert!(message.starts_with("/ is no file, but RELPOLINE_RUNTIME"), "{message}");
     }
 }

@@ -2,6 +2,7 @@
 //! (its first argument is the compiler) and as `RUSTC` (it is not).
 
 use crate::{
+    clang::response_file::is_spent,
     flags,
     identity::{Identity, VERSION},
     locate::{self, Part},
@@ -24,7 +25,7 @@ use std::{
 /// Runs rustc in place of this process.
 pub fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> Result<ExitCode> {
     let mut options = Options::from_environment()?;
-    let mut given = options.take_all(arguments)?;
+    let mut given = read_pipes(options.take_all(arguments)?);
     if let Some(question) = options.ask {
         let compiler = || name_of(&find_rustc(&options).ok()?);
         return flags::answer(question, &options, compiler).map(|()| ExitCode::SUCCESS);
@@ -100,6 +101,22 @@ pub fn expand(arguments: &[OsString]) -> Vec<String> {
         }
     }
     expanded
+}
+
+/// `arguments` with those of files that can be read only once, as `@<(...)` of a shell, in place of the files.
+pub fn read_pipes(arguments: Vec<OsString>) -> Vec<OsString> {
+    let is_pipe = |argument: &OsString| {
+        argument
+            .as_bytes()
+            .strip_prefix(b"@")
+            .map(OsStr::from_bytes)
+            .is_some_and(|file| Path::new(file).exists() && is_spent(file))
+    };
+    let read = |argument: OsString| match is_pipe(&argument) {
+        true => expand(&[argument]).into_iter().map(OsString::from).collect(),
+        false => vec![argument],
+    };
+    arguments.into_iter().flat_map(read).collect()
 }
 
 /// What rustc is run for.
@@ -226,10 +243,14 @@ pub fn is_for_the_build(arguments: &[String]) -> bool {
     standard_library::is_requested() && Task::of(arguments) == Task::Compile && target_of(arguments).is_none()
 }
 
+/// Whether rustc can be told of the plugin: it takes a list, with blanks between them.
+pub fn can_name(plugin: &Path) -> bool {
+    !plugin.as_os_str().as_encoded_bytes().iter().any(u8::is_ascii_whitespace)
+}
+
 /// rustc's arguments for the plugin at `plugin`.
 pub fn plugin_flags(plugin: &Path, options: &Options) -> Result<[OsString; 3]> {
-    // rustc takes a list of plugins there, with blanks between them.
-    if plugin.as_os_str().as_encoded_bytes().iter().any(u8::is_ascii_whitespace) {
+    if !can_name(plugin) {
         bail!(
             "rustc cannot load '{}', because of the blank in its path; install relpoline in a directory without blanks",
             plugin.display()

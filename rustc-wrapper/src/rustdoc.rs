@@ -19,7 +19,7 @@ const FEATURES: &str = "test,rustc_attrs";
 /// Runs rustdoc in place of this process.
 pub fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> Result<ExitCode> {
     let mut options = Options::from_environment()?;
-    let given = options.take_all(arguments)?;
+    let given = rustc::read_pipes(options.take_all(arguments)?);
     let rustdoc = match options.ask {
         Some(question) => {
             let compiler = || rustc::name_of(&find_rustdoc(&options).ok()?);

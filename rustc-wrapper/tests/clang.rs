@@ -390,6 +390,12 @@ fn standard_input_and_response_files() {
     files.write("ours", "--relpoline-form=stub -O2 -c a.c -o stub.o");
     files.run(CLANG, "@ours").in_silence();
     assert_eq!(files.sites("stub.o")[0].0, "stub");
+
+    // Read by the wrapper, a pipe is empty.
+    let mut piped = command("bash");
+    piped.args(["-c", r#""$0" @<(echo -O2 a.c -o c)"#]).arg(CLANG);
+    files.run_with(piped, "").in_silence();
+    files.run_built("c").prints(DISPATCH_OUTPUT);
 }
 
 #[test]
@@ -541,13 +547,16 @@ fn compiling_without_plugin_and_linking_without_runtime_fail() {
         command.env("RELPOLINE_HOME", "/nowhere");
         command
     };
-    let plugin = ["relpoline-clang: error: librelpoline_pass.so not found in /nowhere", "run: cargo build"];
+    let plugin = [
+        "relpoline-clang: error: librelpoline_pass.so not found in /nowhere",
+        "unset RELPOLINE_HOME, or set it to the directory that holds librelpoline_pass.so",
+    ];
     for line in ["-c a.c", "-S a.c", "a.c -o a", "-flto a.o -o a", "-cc1 -emit-obj a.c"] {
         files.run_with(nowhere(), line).fails_with(1, &plugin);
     }
     files.run_with(nowhere(), "a.o -o a").fails_with(
         1,
-        &["relpoline-clang: error: librelpoline_rt.a not found in /nowhere", "run: cargo build"],
+        &["relpoline-clang: error: librelpoline_rt.a not found in /nowhere", "unset RELPOLINE_HOME"],
     );
     for line in ["-E a.c", "-M a.c", "--version", "-c empty.s", "-fsyntax-only a.c", "-r a.o -o b.o"] {
         files.run_with(nowhere(), line).in_silence();
@@ -573,7 +582,17 @@ fn wrong_compilers_are_refused() {
     files
         .run(CLANG, &line)
         .fails_with(1, &["old-clang is of LLVM 19, expected LLVM 22", "apt-get install clang-22"]);
-    files.run(CLANG, "-c a.c --relpoline-clang=no-clang").fails_with(1, &["no-clang not found in PATH"]);
+    for (name, expected) in [
+        ("no-clang", "no-clang not found in PATH; unset RELPOLINE_CLANG, or set it to a clang of LLVM 22"),
+        ("/nowhere/clang", "/nowhere/clang does not exist; unset RELPOLINE_CLANG"),
+        ("/etc/passwd", "/etc/passwd is no program; unset RELPOLINE_CLANG"),
+        (
+            "/bin/true",
+            "/bin/true is not the compiler that was expected: --version prints no line 'clang version",
+        ),
+    ] {
+        files.run(CLANG, &format!("-c a.c --relpoline-clang={name}")).fails_with(1, &[expected]);
+    }
     let own = format!("-c a.c --relpoline-clang={CLANG}");
     files.run(CLANG, &own).fails_with(1, &["is relpoline's own wrapper"]);
     files.run(CLANG, "-c a.c --relpoline-from=stub").fails_with(1, &["did you mean --relpoline-form?"]);

@@ -41,7 +41,8 @@ fn what_is_missing_is_named_with_the_command_that_mends_it() {
     let outcome = files.run_with(info, "info");
     for part in [
         "-> unset RELPOLINE_PASS, or set it to the path of librelpoline_pass.so",
-        "/bin/true --version failed",
+        "/nowhere does not exist, but RELPOLINE_PASS",
+        "/bin/true is not the compiler that was expected",
         "-> unset RELPOLINE_CLANG",
     ] {
         assert!(outcome.stdout.contains(part), "'{part}' is not in {}", outcome.stdout);

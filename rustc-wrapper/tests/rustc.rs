@@ -38,6 +38,11 @@ fn as_rustc_and_as_wrapper() {
     files.write("arguments", "-O\nmain.rs\n-o\nfrom a file");
     files.run(RUSTC, "@arguments").in_silence();
     is_protected_path(&files, "from a file");
+    // Read by the wrapper, a pipe is empty.
+    let mut piped = command("bash");
+    piped.args(["-c", r#""$0" @<(printf '%s\n' -O main.rs -o "from a pipe")"#]).arg(RUSTC);
+    files.run_with(piped, "").in_silence();
+    is_protected_path(&files, "from a pipe");
 }
 
 fn is_protected_path(files: &Files, name: &str) {

@@ -112,7 +112,7 @@ fn without_dash(file: &OsStr) -> OsString {
 
 /// The compiler's arguments, without ours.
 struct Arguments {
-    /// As they were given. Response files that hold options of ours are expanded.
+    /// As they were given. Response files that hold options of ours, or can be read only once, are expanded.
     given: Vec<OsString>,
     /// With all response files expanded.
     expanded: Vec<OsString>,
@@ -122,16 +122,17 @@ impl Arguments {
     fn take(arguments: impl Iterator<Item = OsString>, options: &mut Options) -> Result<Self> {
         let mut taken = Self { given: Vec::new(), expanded: Vec::new() };
         for argument in arguments {
+            let expanded = response_file::expand(&argument);
             let mut kept = Vec::new();
-            let mut ours = false;
-            for inner in response_file::expand(&argument) {
+            let mut is_changed = expanded.is_spent;
+            for inner in expanded.arguments {
                 if options.take(&inner)? {
-                    ours = true;
+                    is_changed = true;
                 } else {
                     kept.push(inner);
                 }
             }
-            if ours {
+            if is_changed {
                 taken.given.extend_from_slice(&kept);
             } else {
                 taken.given.push(argument);

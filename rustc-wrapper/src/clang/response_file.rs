@@ -9,25 +9,39 @@ use std::{
 /// A file that names itself, by way of others, is left to clang to complain about.
 const MAX_DEPTH: usize = 16;
 
-/// The arguments that `argument` stands for: its own file's if it is `@FILE`, else itself.
-pub fn expand(argument: &OsStr) -> Vec<OsString> {
-    let mut arguments = Vec::new();
-    expand_into(argument, 0, &mut arguments);
-    arguments
+/// What an argument stands for.
+#[derive(Debug, Default)]
+pub struct Expanded {
+    /// The arguments of its file if it is `@FILE`, else itself.
+    pub arguments: Vec<OsString>,
+    /// A file was a pipe, as `@<(...)` of a shell is: the compiler would find nothing in it any more.
+    pub is_spent: bool,
 }
 
-fn expand_into(argument: &OsStr, depth: usize, arguments: &mut Vec<OsString>) {
-    let content =
-        argument.as_bytes().strip_prefix(b"@").and_then(|name| fs::read(OsStr::from_bytes(name)).ok());
-    match content {
-        Some(content) if depth < MAX_DEPTH => {
+/// Reads what `argument` stands for.
+pub fn expand(argument: &OsStr) -> Expanded {
+    let mut expanded = Expanded::default();
+    expand_into(argument, 0, &mut expanded);
+    expanded
+}
+
+fn expand_into(argument: &OsStr, depth: usize, expanded: &mut Expanded) {
+    let file = argument.as_bytes().strip_prefix(b"@").filter(|_| depth < MAX_DEPTH).map(OsStr::from_bytes);
+    match file.and_then(|file| Some((file, fs::read(file).ok()?))) {
+        Some((file, content)) => {
+            expanded.is_spent |= is_spent(file);
             for token in tokenize(&content) {
-                expand_into(&token, depth + 1, arguments);
+                expand_into(&token, depth + 1, expanded);
             }
         }
         // As with clang, a file that is not there makes an ordinary argument.
-        _ => arguments.push(argument.to_owned()),
+        None => expanded.arguments.push(argument.to_owned()),
     }
+}
+
+/// Whether what was read of `file` cannot be read once more.
+pub fn is_spent(file: &OsStr) -> bool {
+    !fs::metadata(file).is_ok_and(|data| data.is_file())
 }
 
 /// The arguments in a file, by the rules of LLVM's `TokenizeGNUCommandLine`: white space separates, either quote joins, and a backslash
@@ -85,6 +99,7 @@ mod tests {
         };
         let inner = file("inner", "-flto 'a b.c'".into());
         let outer = file("outer", format!("-c {inner} @nowhere"));
+        let expand = |argument: &OsStr| super::expand(argument).arguments;
         assert_eq!(expand(OsStr::new(&outer)), ["-c", "-flto", "a b.c", "@nowhere"]);
         let name = directory.path().join("self");
         let own = file("self", format!("-c @{}", name.display()));

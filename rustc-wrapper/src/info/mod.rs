@@ -7,7 +7,8 @@ use crate::{
     locate::{self, Part},
     options::Options,
     program,
-    toolchain::{Clang, LLVM_MAJOR, Rustc, find_clang, find_llvm_tool, find_rustc},
+    rustc::can_name,
+    toolchain::{self, Clang, LLVM_MAJOR, Rustc, ToolchainError, find_clang, find_llvm_tool, find_rustc},
 };
 use anyhow::Result;
 use serde::Serialize;
@@ -81,7 +82,7 @@ impl Info {
         let mut checks = vec![part(Part::Plugin, options), part(Part::Runtime, options)];
         let plugin = plugin.ok();
         let clang = find_clang(options, false);
-        checks.push(clang_check(clang.as_ref(), options, plugin.as_deref()));
+        checks.push(clang_check(clang.as_ref(), plugin.as_deref()));
         if let Ok(clang) = &clang {
             checks.push(lld(clang));
         }
@@ -133,85 +134,53 @@ fn part(part: Part, options: &Options) -> Check {
             Ok(identity) => Check::ok(name, Some(path), identity.to_string()),
             Err(error) => Check::not(name, State::Missing, format!("{error:#}"), part.build_command()),
         },
-        Err(error) => {
-            let given = match part {
-                Part::Plugin => options.pass.as_ref().map(|_| "RELPOLINE_PASS"),
-                Part::Runtime => options.runtime.as_ref().map(|_| "RELPOLINE_RUNTIME"),
-                Part::Kernel => None,
-            };
-            let home = options.home.as_ref().map(|_| "RELPOLINE_HOME");
-            let mend = match (given, home) {
-                (Some(variable), _) => correct(variable, &format!("the path of {}", part.file_name())),
-                (None, Some(home)) => {
-                    correct(home, &format!("the directory that holds {}", part.file_name()))
-                }
-                (None, None) => part.build_command().into(),
-            };
-            Check::not(name, State::Missing, error.to_string(), mend)
-        }
+        Err(error) => Check::not(name, State::Missing, error.found(), error.mend()),
     }
 }
 
-/// What mends a variable: what is installed in other places does not.
-fn correct(variable: &str, expected: &str) -> String {
-    format!("unset {variable}, or set it to {expected}")
-}
-
-fn clang_check(
-    clang: Result<&Clang, &crate::toolchain::ToolchainError>,
-    options: &Options,
-    plugin: Option<&Path>,
-) -> Check {
-    let mut install = format!("apt-get install clang-{LLVM_MAJOR}");
-    if options.clang.is_some() {
-        install = correct("RELPOLINE_CLANG", &format!("a clang of LLVM {LLVM_MAJOR} ({install})"));
-    }
+fn clang_check(clang: Result<&Clang, &ToolchainError>, plugin: Option<&Path>) -> Check {
     let clang = match clang {
         Ok(clang) => clang,
-        Err(error) => return Check::not("clang", State::Missing, error.to_string(), install),
+        Err(error) => return Check::not("clang", State::Missing, error.fault.to_string(), &*error.mend),
     };
     let version = probe::first_line(&clang.path, "--version");
-    loads(
-        "clang",
-        &clang.path,
-        version,
-        plugin.map(|plugin| probe::clang_loads(&clang.path, plugin)),
-        install,
-    )
+    loads("clang", &clang.path, version, plugin.map(|plugin| probe::clang_loads(&clang.path, plugin)))
 }
 
 fn rustc(options: &Options, plugin: Option<&Path>) -> Check {
-    let mut install = "rustup toolchain install stable, or: apt-get install rustc-web".to_owned();
-    if options.rustc.is_some() {
-        install = correct("RELPOLINE_RUSTC", &format!("a rustc of LLVM {LLVM_MAJOR} ({install})"));
-    }
+    let missing = |error: ToolchainError| {
+        let mend = match options.rustc {
+            Some(_) => toolchain::correct_to("rustc", "RELPOLINE_RUSTC"),
+            None => error.mend,
+        };
+        Check::not("rustc", State::Missing, error.fault.to_string(), mend)
+    };
     let rustc = match find_rustc(options) {
         Ok(rustc) => rustc,
-        Err(error) => return Check::not("rustc", State::Missing, error.to_string(), install),
+        Err(error) => return missing(error),
     };
     let version =
         match Rustc::describe(&rustc, None).and_then(|version| version.check(&rustc).map(|()| version)) {
             Ok(version) => version,
-            Err(error) => return Check::not("rustc", State::Missing, error.to_string(), install),
+            Err(error) => return missing(error),
         };
     let text = format!("rustc {}, LLVM {}", version.release, version.llvm);
-    loads("rustc", &rustc, text, plugin.map(|plugin| probe::rustc_loads(&rustc, &version, plugin)), install)
+    if let Some(plugin) = plugin.filter(|plugin| !can_name(plugin)) {
+        let found = format!("{text}, takes no plugin with a blank in its path: {}", plugin.display());
+        return Check::not("rustc", State::Missing, found, "install relpoline in a directory without blanks");
+    }
+    loads("rustc", &rustc, text, plugin.map(|plugin| probe::rustc_loads(&rustc, &version, plugin)))
 }
 
 /// That a compiler has the right version is one thing, that it takes the plugin another.
-fn loads(
-    name: &'static str,
-    path: &Path,
-    version: String,
-    loaded: Option<Result<(), String>>,
-    mend: String,
-) -> Check {
+fn loads(name: &'static str, path: &Path, version: String, loaded: Option<Result<(), String>>) -> Check {
     match loaded {
         Some(Ok(())) => Check::ok(name, Some(path.into()), format!("{version}; loads the plugin")),
         None => Check::ok(name, Some(path.into()), version),
         Some(Err(reason)) => {
             let found = format!("{} ({version}) does not load the plugin: {reason}", path.display());
-            let mend = format!("{}, or another compiler: {mend}", Part::Plugin.build_command());
+            let mend =
+                format!("{}, or use another {name} of LLVM {LLVM_MAJOR}", Part::Plugin.build_command());
             Check::not(name, State::Missing, found, mend)
         }
     }

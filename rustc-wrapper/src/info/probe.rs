@@ -56,7 +56,7 @@ fn compile(mut command: Command, source: &str) -> Result<(), String> {
         return Ok(());
     }
     let text = String::from_utf8_lossy(&output.stderr);
-    Err(text.lines().find(|line| line.contains("error")).unwrap_or("no message").to_owned())
+    Err(text.lines().find(|line| line.contains("error: ")).unwrap_or("no message").to_owned())
 }
 
 /// Whether the kernel can make every core fetch patched code anew.

@@ -1,7 +1,7 @@
 //! clang, clang++ and lld.
 
-use super::{LLVM_MAJOR, ToolchainError, ask, cache, in_path, is_executable, is_own, llvm_major};
-use crate::options::Options;
+use super::{Fault, LLVM_MAJOR, ToolchainError, ask, cache, in_path, is_executable, is_own, llvm_major};
+use crate::{locate::correct, options::Options};
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -17,44 +17,53 @@ pub struct Clang {
 }
 
 const DIRECTORY: &str = concat!("/usr/lib/llvm-", llvm_major!(), "/bin");
+/// Where a clang is looked for.
+const PLACES: &str = concat!("not found in PATH or /usr/lib/llvm-", llvm_major!(), "/bin");
+/// Makes a C++ compiler of a clang.
+const CXX_MODE: &str = "--driver-mode=g++";
 
 /// The clang, or clang++, to run.
 pub fn find_clang(options: &Options, cxx: bool) -> Result<Clang, ToolchainError> {
-    let clang = choose(options, cxx)?;
+    let given = match (&options.clang, &options.clangxx) {
+        (_, Some(path)) if cxx => Some((path, "RELPOLINE_CLANGXX")),
+        (Some(path), _) => Some((path, "RELPOLINE_CLANG")),
+        _ => None,
+    };
+    let clang = match given {
+        Some((path, variable)) => named(path, (cxx && variable == "RELPOLINE_CLANG").then_some(CXX_MODE)),
+        None => choose(cxx),
+    };
+    let checked = clang.and_then(|clang| check(&clang, options).map(|()| clang));
+    checked.map_err(|fault| {
+        let install = format!("apt-get install clang-{LLVM_MAJOR}");
+        let expected = format!("a clang of LLVM {LLVM_MAJOR}");
+        fault.mend_by(match given {
+            Some((_, variable)) => correct(variable, &format!("{expected} ({install})")),
+            None => format!("run: {install}, or set RELPOLINE_CLANG to {expected}"),
+        })
+    })
+}
+
+fn check(clang: &Clang, options: &Options) -> Result<(), Fault> {
     if is_own(&clang.path) {
-        return Err(ToolchainError::Loop { path: clang.path, variable: "RELPOLINE_CLANG" });
+        return Err(Fault::Loop(clang.path.clone()));
     }
     if options.disable {
-        return Ok(clang);
+        return Ok(());
     }
     match major(&clang.path)? {
-        found if found == LLVM_MAJOR.to_string() => Ok(clang),
-        found => Err(ToolchainError::Llvm {
-            path: clang.path,
-            found,
-            mend: format!("run: apt-get install clang-{LLVM_MAJOR}, or set RELPOLINE_CLANG to its path"),
-        }),
+        found if found == LLVM_MAJOR.to_string() => Ok(()),
+        found => Err(Fault::Llvm { path: clang.path.clone(), found }),
     }
 }
 
-fn choose(options: &Options, cxx: bool) -> Result<Clang, ToolchainError> {
-    let mode = cxx.then_some("--driver-mode=g++");
-    let (given, mode) = match (&options.clang, &options.clangxx) {
-        (_, Some(path)) if cxx => (Some((path, "RELPOLINE_CLANGXX")), None),
-        (Some(path), _) => (Some((path, "RELPOLINE_CLANG")), mode),
-        _ => (None, mode),
-    };
-    let missing = |name: String, places, variable| ToolchainError::Missing {
-        name,
-        places,
-        mend: format!("apt-get install clang-{LLVM_MAJOR}"),
-        variable,
-    };
-    if let Some((given, variable)) = given {
-        let path =
-            in_path(given.as_os_str()).ok_or_else(|| missing(given.display().to_string(), None, variable))?;
-        return Ok(Clang { path, mode });
-    }
+fn named(path: &Path, mode: Option<&'static str>) -> Result<Clang, Fault> {
+    let found =
+        in_path(path.as_os_str()).ok_or_else(|| Fault::Missing { name: path.into(), places: None })?;
+    Ok(Clang { path: found, mode })
+}
+
+fn choose(cxx: bool) -> Result<Clang, Fault> {
     if cxx {
         let versioned = format!("clang++-{LLVM_MAJOR}");
         let plain = Path::new(DIRECTORY).join("clang++");
@@ -68,8 +77,8 @@ fn choose(options: &Options, cxx: bool) -> Result<Clang, ToolchainError> {
     let path = in_path(versioned.as_ref())
         .or_else(|| is_executable(&plain).then_some(plain))
         .or_else(|| in_path("clang".as_ref()))
-        .ok_or_else(|| missing(versioned, Some(format!(" in PATH or {DIRECTORY}")), "RELPOLINE_CLANG"))?;
-    Ok(Clang { path, mode })
+        .ok_or(Fault::Missing { name: versioned.into(), places: Some(PLACES) })?;
+    Ok(Clang { path, mode: cxx.then_some(CXX_MODE) })
 }
 
 /// A program of LLVM's (`ld.lld`, `llvm-ar`) where this clang looks for it.
@@ -79,15 +88,15 @@ pub fn find_llvm_tool(clang: &Path, name: &str) -> Option<PathBuf> {
 }
 
 /// LLVM's major version: by the name of the file where it tells, else by asking.
-fn major(clang: &Path) -> Result<String, ToolchainError> {
+fn major(clang: &Path) -> Result<String, Fault> {
     if let Some(major) = clang.canonicalize().ok().and_then(|path| major_in_path(&path)) {
         return Ok(major);
     }
     let text = cache::remember(clang, || ask(&mut Command::new(clang), "--version"))?;
-    major_in_version(&text).ok_or_else(|| ToolchainError::Silent {
+    major_in_version(&text).ok_or_else(|| Fault::Strange {
         path: clang.into(),
         argument: "--version",
-        reason: "no line 'clang version ...'".into(),
+        reason: "prints no line 'clang version ...'".into(),
     })
 }
 

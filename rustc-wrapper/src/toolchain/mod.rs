@@ -5,7 +5,7 @@ mod clang;
 mod rustc;
 
 pub use clang::{Clang, find_clang, find_llvm_tool};
-pub use rustc::{Rustc, find_rustc, find_rustdoc, llvm_major_of};
+pub use rustc::{Rustc, correct_to, find_rustc, find_rustdoc, llvm_major_of};
 
 use std::{
     env,
@@ -28,43 +28,39 @@ pub const LLVM_MAJOR: u32 = crate::identity::number(llvm_major!());
 
 /// A compiler that cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum ToolchainError {
+#[error("{fault}; {mend}")]
+pub struct ToolchainError {
+    /// What was found.
+    pub fault: Fault,
+    /// What to do.
+    pub mend: String,
+}
+
+/// What is wrong with a compiler.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
     /// Not there.
-    #[error("{name} not found{}; run: {mend}, or set {variable} to its path", places.as_deref().unwrap_or(" in PATH"))]
+    #[error("{} {}", name.display(), places.as_deref().unwrap_or(absence(name)))]
     Missing {
         /// What was looked for.
-        name: String,
-        /// Where.
-        places: Option<String>,
-        /// Command that installs it.
-        mend: String,
-        /// Variable that names it.
-        variable: &'static str,
+        name: PathBuf,
+        /// That it is not in any of several places.
+        places: Option<&'static str>,
     },
     /// Our own wrapper, which would call itself for ever.
-    #[error("{} is relpoline's own wrapper; set {variable} to the compiler itself", path.display())]
-    Loop {
-        /// What was found.
-        path: PathBuf,
-        /// Variable that names it.
-        variable: &'static str,
-    },
+    #[error("{} is relpoline's own wrapper", .0.display())]
+    Loop(PathBuf),
     /// Another LLVM.
-    #[error(
-        "{} is of LLVM {found}, expected LLVM {LLVM_MAJOR}, for which the plugin was built; {mend}",
-        path.display()
-    )]
+    #[error("{} is of LLVM {found}, expected LLVM {LLVM_MAJOR}, for which the plugin was built", path.display())]
     Llvm {
         /// The compiler.
         path: PathBuf,
         /// Its LLVM.
         found: String,
-        /// What to do.
-        mend: String,
     },
     /// It does not say what it is.
-    #[error("{} {argument} failed: {reason}", path.display())]
-    Silent {
+    #[error("{} is not the compiler that was expected: {argument} {reason}", path.display())]
+    Strange {
         /// The compiler.
         path: PathBuf,
         /// How it was asked.
@@ -72,6 +68,23 @@ pub enum ToolchainError {
         /// What came instead.
         reason: String,
     },
+}
+
+impl Fault {
+    fn mend_by(self, mend: impl Into<String>) -> ToolchainError {
+        ToolchainError { fault: self, mend: mend.into() }
+    }
+}
+
+/// A name with a slash is not looked for anywhere.
+fn absence(name: &Path) -> &'static str {
+    if !name.as_os_str().as_encoded_bytes().contains(&b'/') {
+        "not found in PATH"
+    } else if name.exists() {
+        "is no program"
+    } else {
+        "does not exist"
+    }
 }
 
 /// `name` as a shell finds it, leaving this very program out: it may be installed under a compiler's name.
@@ -96,14 +109,14 @@ fn is_own(path: &Path) -> bool {
 }
 
 /// What `program argument` prints.
-fn ask(program: &mut Command, argument: &'static str) -> Result<String, ToolchainError> {
+fn ask(program: &mut Command, argument: &'static str) -> Result<String, Fault> {
     let path = PathBuf::from(program.get_program());
-    let silent = |reason: String| ToolchainError::Silent { path: path.clone(), argument, reason };
-    let output = program.arg(argument).output().map_err(|error| silent(error.to_string()))?;
+    let strange = |reason: String| Fault::Strange { path: path.clone(), argument, reason };
+    let output = program.arg(argument).output().map_err(|error| strange(format!("failed: {error}")))?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
         let first = text.lines().next().unwrap_or("without a message");
-        return Err(silent(format!("{}, {first}", output.status)));
+        return Err(strange(format!("failed: {}, {first}", output.status)));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -1,7 +1,7 @@
 //! rustc.
 
-use super::{LLVM_MAJOR, ToolchainError, ask, cache, in_path, is_own};
-use crate::options::Options;
+use super::{Fault, LLVM_MAJOR, ToolchainError, ask, cache, in_path, is_own};
+use crate::{locate::correct, options::Options};
 use std::{
     ffi::OsStr,
     path::{Path, PathBuf},
@@ -21,47 +21,64 @@ pub struct Rustc {
 
 /// The rustc to run where the caller does not name one.
 pub fn find_rustc(options: &Options) -> Result<PathBuf, ToolchainError> {
-    find(options.rustc.as_deref().unwrap_or(Path::new("rustc")), "RELPOLINE_RUSTC")
+    find("rustc", options.rustc.as_deref(), "RELPOLINE_RUSTC")
 }
 
 /// The rustdoc to run.
 pub fn find_rustdoc(options: &Options) -> Result<PathBuf, ToolchainError> {
-    find(options.rustdoc.as_deref().unwrap_or(Path::new("rustdoc")), "RELPOLINE_RUSTDOC")
+    find("rustdoc", options.rustdoc.as_deref(), "RELPOLINE_RUSTDOC")
 }
 
-fn find(name: &Path, variable: &'static str) -> Result<PathBuf, ToolchainError> {
-    let path = in_path(name.as_os_str()).ok_or_else(|| ToolchainError::Missing {
-        name: name.display().to_string(),
-        places: None,
-        mend: "apt-get install rustc-web, or: rustup toolchain install stable".into(),
-        variable,
-    })?;
-    if is_own(&path) {
-        return Err(ToolchainError::Loop { path, variable });
-    }
-    Ok(path)
+/// What installs them.
+const INSTALL: &str = "rustup toolchain install stable, or: apt-get install rustc-web";
+
+fn find(name: &str, given: Option<&Path>, variable: &'static str) -> Result<PathBuf, ToolchainError> {
+    let wanted = given.unwrap_or(Path::new(name));
+    let found = in_path(wanted.as_os_str()).ok_or(Fault::Missing { name: wanted.into(), places: None });
+    let checked = found.and_then(|path| if is_own(&path) { Err(Fault::Loop(path)) } else { Ok(path) });
+    checked.map_err(|fault| {
+        fault.mend_by(match given {
+            Some(_) => correct_to(name, variable),
+            None => format!("run: {INSTALL}; or set {variable} to the path of a {name} of LLVM {LLVM_MAJOR}"),
+        })
+    })
+}
+
+/// What mends a variable that names another rustc than one that can be used.
+pub fn correct_to(name: &str, variable: &str) -> String {
+    correct(variable, &format!("a {name} of LLVM {LLVM_MAJOR} ({INSTALL})"))
+}
+
+/// What to do about a rustc that cannot be used, wherever it came from.
+fn use_another(fault: Fault) -> ToolchainError {
+    fault.mend_by(format!(
+        "use a toolchain whose 'rustc -vV' says LLVM version {LLVM_MAJOR}, such as Rust 1.95 ({INSTALL})"
+    ))
 }
 
 impl Rustc {
     /// Asks `rustc`, once for each version of it. `toolchain` is that of `rustc +toolchain`.
     pub fn describe(rustc: &Path, toolchain: Option<&str>) -> Result<Self, ToolchainError> {
         let text = match toolchain {
-            Some(toolchain) => ask(Command::new(rustc).env("RUSTUP_TOOLCHAIN", toolchain), "-vV")?,
-            None => cache::remember(rustc, || ask(&mut Command::new(rustc), "-vV"))?,
+            Some(toolchain) => ask(Command::new(rustc).env("RUSTUP_TOOLCHAIN", toolchain), "-vV"),
+            None => cache::remember(rustc, || ask(&mut Command::new(rustc), "-vV")),
         };
-        Self::understand(rustc, &text)
+        Self::understand(rustc, &text.map_err(use_another)?)
     }
 
     /// Asks the `rustc` that `wrapper` runs.
     pub fn describe_behind(wrapper: &Path, rustc: &OsStr) -> Result<Self, ToolchainError> {
-        Self::understand(wrapper, &ask(Command::new(wrapper).arg(rustc), "-vV")?)
+        let text = ask(Command::new(wrapper).arg(rustc), "-vV").map_err(use_another)?;
+        Self::understand(wrapper, &text)
     }
 
     fn understand(program: &Path, text: &str) -> Result<Self, ToolchainError> {
-        Self::parse(text).ok_or_else(|| ToolchainError::Silent {
-            path: program.into(),
-            argument: "-vV",
-            reason: "no lines 'host:', 'release:' and 'LLVM version:'".into(),
+        Self::parse(text).ok_or_else(|| {
+            use_another(Fault::Strange {
+                path: program.into(),
+                argument: "-vV",
+                reason: "prints no lines 'host:', 'release:' and 'LLVM version:'".into(),
+            })
         })
     }
 
@@ -83,13 +100,8 @@ impl Rustc {
         if llvm_major_of(&self.llvm) == Some(LLVM_MAJOR) {
             return Ok(());
         }
-        Err(ToolchainError::Llvm {
-            path: rustc.into(),
-            found: format!("{} (rustc {})", self.llvm, self.release),
-            mend: format!(
-                "use a toolchain whose 'rustc -vV' says LLVM version {LLVM_MAJOR}, such as Rust 1.95"
-            ),
-        })
+        let found = format!("{} (rustc {})", self.llvm, self.release);
+        Err(use_another(Fault::Llvm { path: rustc.into(), found }))
     }
 }
 
