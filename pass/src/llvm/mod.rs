@@ -224,9 +224,9 @@ impl Module {
             LLVMSetLinkage(function, LLVMLinkage::LLVMInternalLinkage);
             LLVMSetSection(function, section.as_ptr());
             owner.share_comdat(function);
-            // noinline and naked keep the body as it is; optsize spares the alignment.
+            // These keep the body as it is (KMSAN puts a call even into a naked function); optsize spares the alignment.
             let wrapped = FunctionValue::new(function).expect("a new function");
-            for attribute in ["naked", "noinline", "optsize", "nocf_check"] {
+            for attribute in ["naked", "noinline", "optsize", "nocf_check", "disable_sanitizer_instrumentation"] {
                 add_enum_attribute(context, wrapped, attribute, 0);
             }
             if self.is_kernel() {

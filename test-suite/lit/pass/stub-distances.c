@@ -11,6 +11,7 @@
 // RUN: %clang -O2 -pg -mfentry -fpatchable-function-entry=16 -finstrument-functions -c %s -o %t.o && %llvm-readelf -sW %t.o | %FileCheck %s
 // RUN: %clang -O2 -fxray-instrument -fxray-instruction-threshold=1 -c %s -o %t.o && %llvm-readelf -sW %t.o | %FileCheck %s
 // RUN: %clang -O2 -fsanitize=address,undefined -fstack-protector-all -c %s -o %t.o && %llvm-readelf -sW %t.o | %FileCheck %s
+// RUN: %clang -O2 -fsanitize=kernel-memory -c %s -o %t.o && %llvm-readelf -sW %t.o | %FileCheck %s
 
 // Some stubs cross a multiple of 32 bytes.
 // CHECK-DAG: {{^ +[0-9]+: [0-9a-f]+ +}}202 FUNC LOCAL DEFAULT {{[0-9]+}} fast.relpoline{{$}}
