@@ -15,7 +15,7 @@ use crate::record::Record;
 use crate::site::{Image, Index, Site};
 use core::cell::UnsafeCell;
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
 
 /// How often code is opened for one patch, when other threads take the descriptor away each time.
 pub const OPENINGS: usize = 4;
@@ -28,12 +28,6 @@ pub struct Runtime {
     /// Set once `image` is.
     open: AtomicBool,
     mode: AtomicU8,
-    /// What there is to say at the end of the program has been said.
-    ended: AtomicBool,
-    /// The process that this runtime may look for others in; where there is a leader, it knows.
-    home: AtomicU32,
-    /// The runtime of the executable, which lasts as long as the process: itself, or another one's.
-    leader: AtomicPtr<Runtime>,
     /// The newest record; each names the one before it.
     records: AtomicPtr<Record>,
     /// The record whose site is being patched. Survives a fork.
@@ -84,9 +78,6 @@ impl Runtime {
             image: UnsafeCell::new(None),
             open: AtomicBool::new(false),
             mode: AtomicU8::new(0),
-            ended: AtomicBool::new(false),
-            home: AtomicU32::new(0),
-            leader: AtomicPtr::new(core::ptr::null_mut()),
             records: AtomicPtr::new(core::ptr::null_mut()),
             patching: AtomicPtr::new(core::ptr::null_mut()),
             patches: AtomicU64::new(0),
@@ -101,7 +92,6 @@ impl Runtime {
     pub fn open(&self, image: Option<Image>, mode: Mode) -> bool {
         // Without a table nothing can be patched, and nothing need be counted.
         self.store_mode(if image.is_some() { mode } else { Mode::Off });
-        self.settle(true);
         // SAFETY: nobody reads the image before `open` is set, and this is the only call.
         unsafe { *self.image.get() = image };
         let prepared = self.lock.prepare();
@@ -123,47 +113,6 @@ impl Runtime {
     /// The mode that the runtime is in.
     pub fn mode(&self) -> Mode {
         Mode::from_number(self.mode.load(Ordering::Relaxed))
-    }
-
-    /// This process is the runtime's home, or it has none.
-    pub fn settle(&self, here: bool) {
-        self.home.store(if here { System::process_id() } else { 0 }, Ordering::Relaxed);
-    }
-
-    /// Whether this process is where the runtime, or its leader, was opened or has settled since.
-    pub fn is_at_home(&self) -> bool {
-        let process = System::process_id();
-        let is_home = |runtime: &Runtime| runtime.home.load(Ordering::Relaxed) == process;
-        is_home(self) || self.leader().is_some_and(is_home)
-    }
-
-    /// Goes by what `leader` knows.
-    ///
-    /// # Safety
-    /// It is the runtime of the executable, which stays as long as the process.
-    pub unsafe fn follow(&self, leader: &Runtime) {
-        self.leader.store(core::ptr::from_ref(leader).cast_mut(), Ordering::Release);
-    }
-
-    fn leader(&self) -> Option<&'static Runtime> {
-        // SAFETY: it stays as long as the process, said who called `follow`.
-        unsafe { self.leader.load(Ordering::Acquire).as_ref() }
-    }
-
-    /// Whether this is the executable's runtime, and speaks for the whole process.
-    pub fn leads(&self) -> bool {
-        self.leader().is_some_and(|leader| core::ptr::eq(leader, self))
-    }
-
-    /// Whether [`Runtime::set_ended`] was called, for this one or its leader.
-    pub fn has_ended(&self) -> bool {
-        let has_ended = |runtime: &Runtime| runtime.ended.load(Ordering::Relaxed);
-        has_ended(self) || self.leader().is_some_and(has_ended)
-    }
-
-    /// The program ends, and what there is to say has been said.
-    pub fn set_ended(&self) {
-        self.ended.store(true, Ordering::Relaxed);
     }
 
     /// Nothing is learned, switched or reported any more.

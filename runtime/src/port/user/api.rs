@@ -2,8 +2,7 @@
 
 use super::image::file_name;
 use super::lock::until_free;
-use super::members;
-use super::start::RUNTIME;
+use super::members::{self, OWN};
 use super::symbols::Symbols;
 use crate::options::{self, Mode};
 use crate::runtime::Runtime;
@@ -28,9 +27,9 @@ global_asm!(
 /// While calls are counted, nothing is switched.
 fn all(mut action: impl FnMut(&Runtime) -> Option<usize>) -> Option<usize> {
     let (mut sum, mut any) = (Some(0), false);
-    members::each(|runtime| {
+    members::each(|member| {
         any = true;
-        let result = if runtime.mode() == Mode::Count { None } else { action(runtime) };
+        let result = if member.mode() == Mode::Count { None } else { action(member) };
         sum = sum.and_then(|sum: usize| sum.checked_add(result?));
         ControlFlow::Continue(())
     });
@@ -122,7 +121,7 @@ pub extern "C" fn relpoline_relearn() -> c_int {
 /// `path` is a C string.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn relpoline_write_stats(path: *const c_char) -> c_int {
-    if RUNTIME.image().is_none() {
+    if OWN.image().is_none() {
         return libc::ENOTSUP;
     }
     // SAFETY: the caller's promise.

@@ -8,7 +8,7 @@
 //! descriptor closed, when the child first takes it.
 
 use super::lock::{Guard, until_free};
-use super::{start::RUNTIME, sys};
+use super::{members::OWN, sys};
 use crate::options::Mode;
 use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
@@ -96,11 +96,11 @@ extern "C" fn prepare() {
         return;
     }
     // Nobody patches while all is off.
-    if RUNTIME.mode() == Mode::Off || !RUNTIME.can_lock() || RUNTIME.interrupts_patcher() {
+    if OWN.mode() == Mode::Off || !OWN.can_lock() || OWN.interrupts_patcher() {
         return;
     }
     let waits = !GAVE_UP.load(Ordering::Relaxed);
-    let guard = if waits { until_free(&RUNTIME, || RUNTIME.hold()) } else { RUNTIME.hold() };
+    let guard = if waits { until_free(&OWN, || OWN.hold()) } else { OWN.hold() };
     GAVE_UP.store(guard.is_none(), Ordering::Relaxed);
     if let Some(guard) = guard {
         HELD.put(guard, process);
@@ -117,15 +117,15 @@ extern "C" fn parent() {
 }
 
 extern "C" fn child() {
-    RUNTIME.claim();
+    OWN.claim();
     HELD.within.store(0, Ordering::Relaxed);
     match HELD.take(FORKING.load(Ordering::Relaxed)) {
         Some(guard) => guard.let_go_after_fork(),
         // Gives up what the patcher had open, if there was one.
-        None => drop(RUNTIME.hold()),
+        None => drop(OWN.hold()),
     }
     // The child of another one's first process may have the number of its parent.
-    RUNTIME.settle(ALONE.load(Ordering::Relaxed));
+    OWN.settle(ALONE.load(Ordering::Relaxed));
 }
 
 // The C library's registration, if the program has one: glibc's own entry, else the standard one.

@@ -3,7 +3,7 @@
 //! What concerns the whole process, statistics and switches and code that is about to go, is done to all of them by
 //! whichever copy is asked.
 //!
-//! Copies find each other by an ELF note that leads to the copy's [`Runtime`], by way of the dynamic linker's list
+//! Copies find each other by an ELF note that leads to the copy's [`Member`], by way of the dynamic linker's list
 //! of objects. That needs no exported symbol and knows of objects that were loaded with `RTLD_LOCAL`; it ends at the
 //! borders of a `dlmopen` namespace. A copy of another build is none of them: its data may be laid out differently.
 //! Tools that edit objects, as patchelf does, move notes and leave what they hold as it was. So the note leads to a mark
@@ -12,12 +12,95 @@
 //! The dynamic linker holds a lock meanwhile, which the child of a fork may find held for ever by a thread that it does
 //! not have. So in a forked child each copy is by itself, unless the parent had only one thread (`fork.rs`).
 
-use super::start::RUNTIME;
+use super::sys;
+use crate::options::Mode;
 use crate::runtime::Runtime;
+use crate::site::Image;
 use core::arch::global_asm;
 use core::cell::Cell;
 use core::ffi::{c_int, c_void};
-use core::ops::ControlFlow;
+use core::ops::{ControlFlow, Deref};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+
+/// The copy of the executable or shared object that this one was linked into.
+pub static OWN: Member = Member::new();
+
+/// One copy: its runtime, and what it knows of the process that it is in.
+pub struct Member {
+    runtime: Runtime,
+    /// What there is to say at the end of the program has been said.
+    ended: AtomicBool,
+    /// The process that this copy may look for others in; where there is a leader, it knows.
+    home: AtomicU32,
+    /// The executable's copy, which lasts as long as the process: itself, or another one.
+    leader: AtomicPtr<Member>,
+}
+
+impl Deref for Member {
+    type Target = Runtime;
+
+    fn deref(&self) -> &Runtime {
+        &self.runtime
+    }
+}
+
+impl Member {
+    const fn new() -> Self {
+        Self {
+            runtime: Runtime::new(),
+            ended: AtomicBool::new(false),
+            home: AtomicU32::new(0),
+            leader: AtomicPtr::new(core::ptr::null_mut()),
+        }
+    }
+
+    /// As [`Runtime::open`], in this process.
+    pub fn open(&self, image: Option<Image>, mode: Mode) -> bool {
+        self.settle(true);
+        self.runtime.open(image, mode)
+    }
+
+    /// This process is the copy's home, or it has none.
+    pub fn settle(&self, here: bool) {
+        self.home.store(if here { sys::process_id() } else { 0 }, Ordering::Relaxed);
+    }
+
+    /// Whether this process is where the copy, or its leader, was opened or has settled since.
+    fn is_at_home(&self) -> bool {
+        let process = sys::process_id();
+        let is_home = |member: &Self| member.home.load(Ordering::Relaxed) == process;
+        is_home(self) || self.leader().is_some_and(is_home)
+    }
+
+    /// Goes by what `leader` knows.
+    ///
+    /// # Safety
+    /// It is the executable's, which stays as long as the process.
+    pub unsafe fn follow(&self, leader: &Self) {
+        self.leader.store(core::ptr::from_ref(leader).cast_mut(), Ordering::Release);
+    }
+
+    fn leader(&self) -> Option<&'static Self> {
+        // SAFETY: it stays as long as the process, said who called `follow`.
+        unsafe { self.leader.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// Whether this is the executable's copy, and speaks for the whole process.
+    pub fn leads(&self) -> bool {
+        self.leader().is_some_and(|leader| core::ptr::eq(leader, self))
+    }
+
+    /// Whether [`Member::set_ended`] was called, for this one or its leader.
+    pub fn has_ended(&self) -> bool {
+        let has_ended = |member: &Self| member.ended.load(Ordering::Relaxed);
+        has_ended(self) || self.leader().is_some_and(has_ended)
+    }
+
+    /// The program ends, and what there is to say has been said.
+    pub fn set_ended(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+}
 
 /// Name in the note and in the mark, with the NUL and padded.
 const OWNER: [u8; 12] = *b"relpoline\0\0\0";
@@ -52,12 +135,12 @@ struct Note {
     build: [u32; 2],
 }
 
-/// What says that there is a runtime.
+/// What says that there is a copy.
 #[repr(C)]
 struct Mark {
     owner: [u8; 12],
-    /// Distance from this field to the runtime.
-    runtime: i32,
+    /// Distance from this field to the [`Member`].
+    member: i32,
     build: u64,
 }
 
@@ -76,11 +159,11 @@ global_asm!(
 
     .section .rodata.relpoline,"a",@progbits
     .p2align 3
-    .hidden {runtime}
+    .hidden {own}
 .Lrelpoline_mark:
     .asciz "relpoline"
     .p2align 2
-    .long {runtime} - .
+    .long {own} - .
     .quad {build}
 
     # The C library's function, if the program has one.
@@ -99,7 +182,7 @@ __relpoline_each_object:
     .cfi_endproc
     .size __relpoline_each_object, . - __relpoline_each_object
 "#,
-    runtime = sym RUNTIME,
+    own = sym OWN,
     owner_size = const OWNER_SIZE,
     kind = const TYPE,
     build = const BUILD,
@@ -112,36 +195,36 @@ unsafe extern "C" {
     fn __relpoline_each_object(callback: Callback, data: *mut c_void) -> c_int;
 }
 
-/// Calls `action` with every runtime of the process that has been started, or with this one where the others are not
+/// Calls `action` with every copy of the process that has been started, or with this one where the others are not
 /// known, until it breaks. No object is unloaded meanwhile. Not for signal handlers.
-pub fn each<F: FnMut(&Runtime) -> ControlFlow<()>>(mut action: F) {
-    extern "C" fn object<F: FnMut(&Runtime) -> ControlFlow<()>>(
+pub fn each<F: FnMut(&Member) -> ControlFlow<()>>(mut action: F) {
+    extern "C" fn object<F: FnMut(&Member) -> ControlFlow<()>>(
         info: *const libc::dl_phdr_info,
         _size: usize,
         action: *mut c_void,
     ) -> c_int {
         // SAFETY: the dynamic linker passes the object's headers, and what `list` gave it.
         let (info, action) = unsafe { (&*info, &mut *action.cast::<F>()) };
-        c_int::from(runtime_of(info).map(action).is_some_and(|flow| flow.is_break()))
+        c_int::from(member_of(info).map(action).is_some_and(|flow| flow.is_break()))
     }
-    fn list<F: FnMut(&Runtime) -> ControlFlow<()>>(mut action: F) -> bool {
+    fn list<F: FnMut(&Member) -> ControlFlow<()>>(mut action: F) -> bool {
         // SAFETY: `action` lives until the call returns, and is of the type that `object` takes it for.
         unsafe { __relpoline_each_object(object::<F>, (&raw mut action).cast()) == 1 }
     }
     let visited = Cell::new(false);
-    let mut visit = |runtime: &Runtime| {
-        visited.set(visited.get() || core::ptr::eq(runtime, &RUNTIME));
-        if runtime.image().is_some() { action(runtime) } else { ControlFlow::Continue(()) }
+    let mut visit = |member: &Member| {
+        visited.set(visited.get() || core::ptr::eq(member, &OWN));
+        if member.image().is_some() { action(member) } else { ControlFlow::Continue(()) }
     };
-    let broken = RUNTIME.is_at_home() && list(&mut visit);
+    let broken = OWN.is_at_home() && list(&mut visit);
     // Without a dynamic linker there is only this one, and a linker script may have thrown its note away.
     if !broken && !visited.get() {
-        let _ = visit(&RUNTIME);
+        let _ = visit(&OWN);
     }
 }
 
-/// The runtime that an object's note leads to.
-fn runtime_of(info: &libc::dl_phdr_info) -> Option<&'static Runtime> {
+/// The copy that an object's note leads to.
+fn member_of(info: &libc::dl_phdr_info) -> Option<&'static Member> {
     // SAFETY: the dynamic linker's copy of the object's program headers.
     let headers = unsafe { core::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
     let segments = || headers.iter().filter(|header| header.p_type == libc::PT_LOAD);
@@ -182,11 +265,11 @@ fn runtime_of(info: &libc::dl_phdr_info) -> Option<&'static Runtime> {
                 && is_ours(unsafe { &*(place as *const Mark) })
         })?;
         // SAFETY: as said.
-        let distance = unsafe { &*(mark as *const Mark) }.runtime;
-        let runtime = to(mark + core::mem::offset_of!(Mark, runtime), distance);
-        // SAFETY: the mark is of this very build, so it leads to a runtime, which is all atomics or guarded by them,
+        let distance = unsafe { &*(mark as *const Mark) }.member;
+        let member = to(mark + core::mem::offset_of!(Mark, member), distance);
+        // SAFETY: the mark is of this very build, so it leads to a member, which is all atomics or guarded by them,
         // and stays for as long as the object.
-        Some(unsafe { &*(runtime as *const Runtime) })
+        Some(unsafe { &*(member as *const Member) })
     })
 }
 

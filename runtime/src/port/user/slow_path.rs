@@ -236,12 +236,12 @@ unsafe extern "C" {
 
 extern "C" fn first_call(cell: *const Cell) {
     // SAFETY: the stub passed the address of its cell.
-    super::start::RUNTIME.first_call(unsafe { &*cell });
+    super::members::OWN.first_call(unsafe { &*cell });
 }
 
 extern "C" fn limit_reached(record: *const Record) {
     // SAFETY: the gate held the address of the site's record; records are never freed.
-    super::start::RUNTIME.limit_reached(unsafe { &*record });
+    super::members::OWN.limit_reached(unsafe { &*record });
 }
 
 /// Lets sites learn from now on.

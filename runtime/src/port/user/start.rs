@@ -2,10 +2,11 @@
 
 use super::image::{self, FileName};
 use super::lock::until_free;
+use super::members::{self, Member, OWN};
+use super::slow_path;
 use super::symbols::Symbols;
 use super::sys::{self, Mapping};
 use super::warm::{self, Failure};
-use super::{members, slow_path};
 use crate::options::{self, Mode, Options};
 use crate::output::{Out, decimal, expand_path};
 use crate::port::{Port, System};
@@ -17,9 +18,6 @@ use core::arch::global_asm;
 use core::ffi::{CStr, c_char};
 use core::ops::ControlFlow;
 use core::sync::atomic::{AtomicBool, Ordering};
-
-/// The runtime of the executable or shared object that this copy was linked into.
-pub static RUNTIME: Runtime = Runtime::new();
 
 /// Bytes of the longest path.
 const PATH_MAX: usize = 4096;
@@ -74,23 +72,23 @@ unsafe extern "C" {
 extern "C" fn start() {
     if STARTED.load(Ordering::Relaxed) {
         // The data of a process that has ended, which wrote itself to a file, as Emacs did.
-        RUNTIME.forget_all();
-        RUNTIME.set_ended();
+        OWN.forget_all();
+        OWN.set_ended();
         return;
     }
     let options = read_options();
     // SAFETY: `STARTED` is not set yet, so nobody reads; constructors run on one thread.
     unsafe { OPTIONS = options };
     STARTED.store(true, Ordering::Release);
-    if RUNTIME.open(image::own(), options.mode) {
+    if OWN.open(image::own(), options.mode) {
         // Found out now: the first thread, whose files in /proc say so, may end before the process does.
         if image::is_executable() {
             // SAFETY: as said.
-            unsafe { RUNTIME.follow(&RUNTIME) };
+            unsafe { OWN.follow(&OWN) };
             // Not for a shared object, which may be unloaded by one thread while another one forks.
             super::fork::register();
         }
-        if let Some(image) = RUNTIME.image() {
+        if let Some(image) = OWN.image() {
             prepare(image, options);
         }
         slow_path::enable();
@@ -100,25 +98,25 @@ extern "C" fn start() {
 /// What options and the rest of the process want of the sites of this image, before any of them runs.
 fn prepare(image: &Image, options: Options) {
     members::each(|other| {
-        if core::ptr::eq(other, &RUNTIME) {
+        if core::ptr::eq(other, &OWN) {
             return ControlFlow::Continue(());
         }
         // The process may have been turned off since the options were read.
         match other.mode() {
-            mode if mode == RUNTIME.mode() => {}
+            mode if mode == OWN.mode() => {}
             // No site has run yet.
-            Mode::Count => RUNTIME.store_mode(Mode::Count),
+            Mode::Count => OWN.store_mode(Mode::Count),
             mode => {
-                RUNTIME.set_mode(mode);
+                OWN.set_mode(mode);
             }
         }
         // The objects that an executable needs start before it does.
         // SAFETY: which one leads was found out at its start.
         unsafe {
-            if RUNTIME.leads() {
-                other.follow(&RUNTIME);
+            if OWN.leads() {
+                other.follow(&OWN);
             } else if other.leads() {
-                RUNTIME.follow(other);
+                OWN.follow(other);
             }
         }
         ControlFlow::Continue(())
@@ -126,7 +124,7 @@ fn prepare(image: &Image, options: Options) {
     if let Some(patterns) = options.never_object {
         match image::file_name(image.text.start) {
             Some(file) if options::is_named(patterns, file.name()) => {
-                let _ = RUNTIME.set_sites(false, |_| true);
+                let _ = OWN.set_sites(false, |_| true);
             }
             Some(_) => {}
             None => complain(&[
@@ -144,17 +142,17 @@ fn prepare(image: &Image, options: Options) {
                 symbols.object().unwrap_or(b"the program"),
             ]);
         }
-        RUNTIME.set_sites(false, |site| {
+        OWN.set_sites(false, |site| {
             symbols.caller(site).is_some_and(|name| options::is_named(patterns, name))
         });
     }
-    let Some(path) = options.profile.filter(|_| matches!(RUNTIME.mode(), Mode::On | Mode::Freeze)) else {
+    let Some(path) = options.profile.filter(|_| matches!(OWN.mode(), Mode::On | Mode::Freeze)) else {
         return;
     };
     let mut room = Mapping::new(PATH_MAX);
     let name = room.as_mut().and_then(|room| expand_path(path, sys::process_id(), &[], room));
     let result =
-        name.ok_or(Failure::System(libc::ENAMETOOLONG)).and_then(|name| warm::start(&RUNTIME, image, name));
+        name.ok_or(Failure::System(libc::ENAMETOOLONG)).and_then(|name| warm::start(&OWN, image, name));
     const ADVICE: &[u8] = b"; nothing was taken from it. Remove the file, or name another one: \
         RELPOLINE_OPTIONS=profile=FILE";
     match result {
@@ -186,19 +184,19 @@ fn prepare(image: &Image, options: Options) {
 
 extern "C" fn end() {
     // Where the executable has a runtime, it has spoken for all.
-    if !STARTED.load(Ordering::Acquire) || RUNTIME.has_ended() {
+    if !STARTED.load(Ordering::Acquire) || OWN.has_ended() {
         return;
     }
     // SAFETY: not written after STARTED was set.
     let options = unsafe { OPTIONS };
-    let Some(image) = RUNTIME.image() else {
+    let Some(image) = OWN.image() else {
         if options.verbose || options.stats.is_some() {
             complain(&[b"the site table or the program headers are damaged: nothing was patched (expected a section \
                          relpoline_sites of whole entries); link the program again"]);
         }
         return;
     };
-    let whole_process = RUNTIME.leads();
+    let whole_process = OWN.leads();
     if options.verbose {
         let mut out = Out::new(2);
         speak_for(whole_process, |runtime, image| stats::explain(runtime, image, &mut out));
@@ -223,7 +221,7 @@ extern "C" fn end() {
             ]);
         }
     }
-    if let Some(path) = options.profile.filter(|_| matches!(RUNTIME.mode(), Mode::On | Mode::Freeze)) {
+    if let Some(path) = options.profile.filter(|_| matches!(OWN.mode(), Mode::On | Mode::Freeze)) {
         let result = to_file(|room| {
             let mut other = Mapping::new(PATH_MAX).ok_or(libc::ENOMEM)?;
             let name = expand_path(path, sys::process_id(), &[], room).ok_or(libc::ENAMETOOLONG)?;
@@ -232,7 +230,7 @@ extern "C" fn end() {
             let mut digits = [0; 20];
             let suffixes = [b"new", decimal(System::ticks(), &mut digits)];
             let written = expand_path(name.to_bytes(), 0, &suffixes, &mut other);
-            warm::save(name, written.ok_or(libc::ENAMETOOLONG)?, whole_process, &RUNTIME)
+            warm::save(name, written.ok_or(libc::ENAMETOOLONG)?, whole_process)
         });
         if let Err(error) = result {
             complain(&[
@@ -246,7 +244,7 @@ extern "C" fn end() {
     }
     if whole_process {
         // The others ask this one: the list of objects is behind a lock that somebody may hold for ever by now.
-        RUNTIME.set_ended();
+        OWN.set_ended();
     } else {
         leave(image);
     }
@@ -255,25 +253,25 @@ extern "C" fn end() {
 /// This object is about to be unloaded. Nothing may lead into it any more, not even what the processor guesses.
 fn leave(image: &Image) {
     let code = image.text.start as u64..image.text.end as u64;
-    members::each(|runtime| {
-        // A runtime that is busy for a second is one that is being unloaded as well, or whose thread was stopped.
-        let _ = until_free(runtime, || runtime.forget_code(&code, 0));
+    members::each(|other| {
+        // One that is busy for a second is being unloaded as well, or its thread was stopped.
+        let _ = until_free(other, || other.forget_code(&code, 0));
         ControlFlow::Continue(())
     });
 }
 
 /// Calls `action` with every runtime of the process, or with this one.
 fn speak_for(whole_process: bool, mut action: impl FnMut(&Runtime, &Image)) {
-    let mut one = |runtime: &Runtime| {
-        if let Some(image) = runtime.image() {
-            action(runtime, image);
+    let mut one = |member: &Member| {
+        if let Some(image) = member.image() {
+            action(member, image);
         }
         ControlFlow::Continue(())
     };
     if whole_process {
         members::each(one);
     } else {
-        let _ = one(&RUNTIME);
+        let _ = one(&OWN);
     }
 }
 
@@ -297,7 +295,7 @@ pub fn write_statistics(path: &CStr, whole_process: bool) -> Result<(), i32> {
     let mut out = Out::new(fd);
     let mut totals = stats::Totals::default();
     speak_for(whole_process, |runtime, image| totals.add(runtime, image));
-    stats::begin(RUNTIME.mode(), &totals, &mut out);
+    stats::begin(OWN.mode(), &totals, &mut out);
     let mut first = true;
     speak_for(whole_process, |runtime, image| stats::sites(runtime, image, &mut first, &mut out));
     stats::end(&mut out);

@@ -2,7 +2,7 @@
 
 extern crate alloc;
 
-use super::members;
+use super::members::{self, OWN};
 use super::symbols::Symbols;
 use super::sys::{self, Mapping};
 use crate::layout::record::WAYS;
@@ -220,13 +220,13 @@ fn site_hash(name: &[u8], number: u64) -> u64 {
     mixed ^ mixed >> 32
 }
 
-/// Saves what `own`, or `all` runtimes of the process, have learned to the profile at `path`, which keeps what it
+/// Saves what this runtime, or `all` of the process, have learned to the profile at `path`, which keeps what it
 /// holds of other objects. `written` is the name of the file until it is complete.
 ///
 /// # Errors
 /// The error number of the system; `ELOOP` when what is there is a link, `EEXIST` when it is no profile: a device, or
 /// another file.
-pub fn save(path: &CStr, written: &CStr, all: bool, own: &Runtime) -> Result<(), i32> {
+pub fn save(path: &CStr, written: &CStr, all: bool) -> Result<(), i32> {
     // The new file takes the place of what is there.
     let (old, rights) = match sys::kind_and_rights(path) {
         Err(libc::ENOENT) => (Mapping::default(), None),
@@ -265,9 +265,9 @@ pub fn save(path: &CStr, written: &CStr, all: bool, own: &Runtime) -> Result<(),
         ControlFlow::Continue(())
     };
     if all {
-        members::each(add);
+        members::each(|member| add(member));
     } else {
-        let _ = add(own);
+        let _ = add(&OWN);
     }
     if let Ok(lines) = profile::read(&old) {
         let mut keep = false;
