@@ -367,6 +367,31 @@ fn other_targets_get_retpolines_and_no_runtime() {
     );
 }
 
+/// Rust's archives hold arithmetic of their own, which linkers would come to before the C library's.
+#[test]
+fn arithmetic_is_the_c_librarys() {
+    const SOURCE: &str = r#"
+#include <cmath>
+#include <cstdio>
+static double twice(double x) { return x * 2; }
+double (*volatile function)(double) = twice;
+int main() {
+  double x = 0;
+  std::sscanf("3.25", "%lf", &x);
+  for (int i = 0; i < 1000; i++) x = std::fmod(function(std::cbrt(x)) + std::fma(x, x, 0.5), 7.5);
+  std::printf("%a %Lg\n", x, (long double)x);
+}
+"#;
+    let files = Files::new(&[("a.cc", SOURCE)]);
+    files.run(format!("{REAL_CLANG}++"), "-O1 -fno-builtin a.cc -o plain").in_silence();
+    let expected = files.run_built("plain").succeeds().stdout;
+    for options in ["", "-fuse-ld=lld", "-static", "-static -fuse-ld=lld", "-static -flto"] {
+        files.run(clangxx(), &format!("-O1 -fno-builtin {options} a.cc -o a")).in_silence();
+        files.run_built("a").prints(&expected);
+        assert_eq!(files.sites("a").len(), 1, "{options}");
+    }
+}
+
 #[test]
 fn standard_input_and_response_files() {
     let files = dispatch();

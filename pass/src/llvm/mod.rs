@@ -226,7 +226,9 @@ impl Module {
             owner.share_comdat(function);
             // These keep the body as it is (KMSAN puts a call even into a naked function); optsize spares the alignment.
             let wrapped = FunctionValue::new(function).expect("a new function");
-            for attribute in ["naked", "noinline", "optsize", "nocf_check", "disable_sanitizer_instrumentation"] {
+            for attribute in
+                ["naked", "noinline", "optsize", "nocf_check", "disable_sanitizer_instrumentation"]
+            {
                 add_enum_attribute(context, wrapped, attribute, 0);
             }
             if self.is_kernel() {
