@@ -259,6 +259,7 @@ fn forked_children_end_while_a_thread_of_their_parent_lists_objects() {
 fn other_handlers_of_a_fork_take_signals_whose_handlers_fork() {
     attack("atfork.c", &[], 40);
     attack("atfork.c", &["nested"], 40);
+    attack("atfork.c", &["switching"], 40);
 }
 
 #[test]

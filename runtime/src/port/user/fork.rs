@@ -80,6 +80,12 @@ fn this_thread() -> usize {
     block
 }
 
+/// Whether this thread is between our handlers of a fork: it holds the lock, and other handlers run.
+pub fn is_under_way_here() -> bool {
+    // Without a C library there is no control block to look at, and nobody calls the handlers.
+    HELD.thread.load(Ordering::Relaxed) != 0 && HELD.is_mine(sys::process_id())
+}
+
 /// The process had only one thread when it forked: nobody else held any lock.
 static ALONE: AtomicBool = AtomicBool::new(false);
 

@@ -1,6 +1,6 @@
 //! The lock of a runtime in user space, and how to wait for it.
 
-use super::sys;
+use super::{fork, sys};
 use crate::runtime::Runtime;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
@@ -18,8 +18,8 @@ const PAUSE: i64 = 100_000;
 pub fn until_free<T>(runtime: &Runtime, mut action: impl FnMut() -> Option<T>) -> Option<T> {
     for attempt in 0..ATTEMPTS {
         let result = action();
-        // A child of vfork need not wait.
-        if result.is_some() || !runtime.can_lock() {
+        // A child of vfork need not wait, and a handler of this thread's own fork would wait for itself.
+        if result.is_some() || !runtime.can_lock() || fork::is_under_way_here() {
             return result;
         }
         if attempt < YIELDS {
