@@ -1,10 +1,18 @@
 // Ends while the dynamic linker's list of objects is in use by somebody who will not be done before that: by a thread that
-// waits for the end ("thread"), or by the process itself, when it was forked ("fork").
+// waits for the end ("thread"), or by the process itself, when it was forked ("fork"). "filtered": by a thread of the parent,
+// in a child that does not learn its number.
 #define _GNU_SOURCE
+#include "../../runtime/include/relpoline.h"
 #include "sites.h"
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <link.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 
 static _Atomic int within;
 static int forks;
@@ -28,6 +36,21 @@ static void *work(void *argument) {
     return argument;
 }
 
+static void ask_without_a_number(void) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getpid, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = {sizeof code / sizeof *code, code};
+    alarm(60);
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter))
+        _exit(1);
+    relpoline_set_mode(RELPOLINE_OFF);
+    exit(0);
+}
+
 int main(int argc, char **argv) {
     alarm(60);
     for (unsigned site = 0; site < SITES; site++)
@@ -42,6 +65,12 @@ int main(int argc, char **argv) {
             return 2;
         while (!within)
             usleep(100);
+        if (argc > 1 && !strcmp(argv[1], "filtered")) {
+            pid_t child = fork();
+            if (!child)
+                ask_without_a_number();
+            end_of(child);
+        }
     }
     puts("ok");
     exit(0);

@@ -307,7 +307,9 @@ fn a_program_that_wrote_itself_to_a_file_runs_on_retpolines() {
 fn programs_end_while_the_list_of_objects_is_in_use() {
     for variant in VARIANTS {
         let program = Program::build("locked.c", variant).unwrap();
-        for (how, options) in [("thread", "mode=on"), ("thread", "mode=off"), ("fork", "mode=on")] {
+        for (how, options) in
+            [("thread", "mode=on"), ("thread", "mode=off"), ("fork", "mode=on"), ("filtered", "mode=on")]
+        {
             // Without statistics, which have to ask for all objects.
             let mut command = Command::new(program.path());
             let output = output(command.arg(how).env("RELPOLINE_OPTIONS", options)).unwrap();

@@ -68,7 +68,8 @@ impl Member {
     /// Whether this process is where the copy, or its leader, was opened or has settled since.
     fn is_at_home(&self) -> bool {
         let process = sys::process_id();
-        let is_home = |member: &Self| member.home.load(Ordering::Relaxed) == process;
+        // 0 is nobody's home, and what comes of a filter that answers with an error.
+        let is_home = |member: &Self| process != 0 && member.home.load(Ordering::Relaxed) == process;
         is_home(self) || self.leader().is_some_and(is_home)
     }
 
