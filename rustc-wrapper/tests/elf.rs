@@ -542,6 +542,24 @@ fn parts_of_functions_are_known_in_stripped_files() {
     assert_eq!(here.unwrap()["instruction"], "call *%rdi", "{audit}");
 }
 
+/// As the assembly of interpreters has it.
+#[test]
+fn hand_written_functions_may_begin_with_a_frame() {
+    let files = Files::new(&[
+        ("a.c", "long theirs(long); long f(long x) { return theirs(x); } int main(void) { return f(0); }\n"),
+        (
+            "theirs.S",
+            ".globl theirs\n.type theirs,@function\ntheirs: .cfi_startproc simple\n.cfi_def_cfa %rsp, 16\n\
+             push %rbx\njmp *%rdi\n.cfi_endproc\n.size theirs,.-theirs\n\
+             .section .note.GNU-stack,\"\",@progbits\n",
+        ),
+    ]);
+    files.run(REAL_CLANG, "-c theirs.S").in_silence();
+    files.run(CLANG, "-O2 a.c theirs.o -o a").in_silence();
+    let audit = files.audit("a");
+    assert_eq!((&audit["built_here"]["raw"], &audit["elsewhere"]["raw"]), (&0.into(), &1.into()), "{audit}");
+}
+
 #[test]
 fn a_part_belongs_to_the_function_that_jumps_to_it_not_to_all_of_its_name() {
     let part = |function: &str| {

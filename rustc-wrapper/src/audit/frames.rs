@@ -18,13 +18,19 @@ pub fn parts(image: &Image, targets: &HashSet<Place>) -> Vec<(Place, u64)> {
         read(image, section, |start, size| {
             let next = targets.partition_point(|target| *target < start);
             let is_target = targets.get(next).is_some_and(|target| target - start < size);
-            if let Some(place) = image.place(start).filter(|_| is_target) {
+            if let Some(place) = image.place(start).filter(|place| is_target && !is_named(image, *place)) {
                 let room = image.sections[place.section].size - place.offset;
                 found.push((place, size.min(room)));
             }
         });
     }
     found
+}
+
+/// Whether a function of a name of its own begins there: hand-written code may begin with a frame, too.
+fn is_named(image: &Image, place: Place) -> bool {
+    let function = image.functions.at(place);
+    function.is_some_and(|function| function.start == place.offset && !function.is_local_label())
 }
 
 /// Calls `part` with address and size of all that begins with a frame.
