@@ -111,6 +111,7 @@ impl CodeWriter for Writer {
             return unsafe { self.0.write(address, bytes) };
         }
         step(Refusal::Stolen)?;
+        step(Refusal::Probed)?;
         for (at, byte) in (address..).zip(bytes) {
             step(Refusal::Write)?;
             // SAFETY: likewise.
@@ -617,6 +618,18 @@ fn nor_does_one_that_is_refused_at_any_step() {
             }
         }
     }
+}
+
+#[test]
+fn a_copy_that_somebody_else_may_run_as_it_was_closes_the_site_for_all() {
+    let refused_at = |fails_at| {
+        let mut site = Watched::new(Form::Inline, 1, Some(fails_at));
+        let result = site.place(site.targets[0]);
+        assert_eq!(result.is_ok(), site.reaches(site.targets[0]), "{result:?}");
+        result
+    };
+    let results = (1..40).map(refused_at);
+    assert_eq!(results.filter(|&result| result == Err(Refusal::Probed)).count(), 2);
 }
 
 #[test]

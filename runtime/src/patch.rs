@@ -342,8 +342,9 @@ pub unsafe fn write_inline(
         });
         match result {
             Ok(()) => written += 1,
-            // Some of the bytes may have been written: the cell must stay closed.
-            Err(Refusal::Write) => return Err(Refusal::Write),
+            // Some of the bytes may have been written, or whoever has a copy of them run another target's branch: the cell
+            // must stay closed, for the other copies as well.
+            Err(why @ (Refusal::Write | Refusal::Probed)) => return Err(why),
             // Nothing more can be written; what has been stays, with the copies behind it on their stubs.
             Err(Refusal::Stolen) if written == 0 => return Err(Refusal::Stolen),
             Err(why) => refusal = why,
@@ -435,7 +436,7 @@ pub unsafe fn mark_stale(record: &Record, code: &Range<u64>) -> bool {
 }
 
 /// Leads the site's stale inline branch back to where it led when it was emitted, and empties its chain from the first
-/// stale link on, so that they can be written for other targets.
+/// stale link on, so that they can be written for other targets. Once that is done, looks whether it still is.
 ///
 /// # Errors
 /// Why some of them were left as they are, or half written: the site's branches must stay closed for ever, if the
@@ -454,16 +455,19 @@ pub unsafe fn recycle(
     let mut writer = System::open_code()?;
     let inline = record.inline.load(Ordering::Relaxed);
     let inline_stale = record.inline_stale.swap(false, Ordering::Relaxed) && inline != 0;
-    for site in copies {
+    for site in copies.filter(|_| inline_stale || inline == 0) {
         let emitted = site.emitted_hot_target();
-        // Every copy has to lead to its stub again, where it may have been all the time.
-        if inline_stale && image.hot_branch(&site, emitted).is_err() {
+        // Every copy has to lead to its stub again. One that does is written all the same: where the writer refuses, what
+        // runs there may lead elsewhere.
+        let branch = match image.hot_branch(&site, emitted) {
+            Ok(branch) => branch,
             // A call of the same function that sets up the arguments would be taken for it; but code that is there
             // does not call code that has gone.
-            let branch = image.hot_branch(&site, inline as usize)?;
-            // SAFETY: the cell is closed, and nobody is at the branch: the caller's promise.
-            unsafe { write_branch(&mut writer, branch, inline as usize, emitted as u64).map_err(half_done)? };
-        }
+            Err(_) if inline_stale => image.hot_branch(&site, inline as usize)?,
+            Err(refusal) => return Err(refusal),
+        };
+        // SAFETY: the cell is closed, and nobody is at the branch: the caller's promise.
+        unsafe { write_branch(&mut writer, branch, inline as usize, emitted as u64).map_err(half_done)? };
     }
     if inline_stale {
         System::sync_cores()?;

@@ -71,6 +71,8 @@ pub enum Refusal {
     /// Somebody else closed or took the descriptor that code is written through, again and again. Nothing was
     /// written.
     Stolen = 13,
+    /// Somebody has a copy of the code and may run it in its place, as it was. Nothing was written.
+    Probed = 14,
 }
 
 impl Refusal {
@@ -100,6 +102,7 @@ impl Refusal {
             Self::Descriptors => "too many open files (ulimit -n)",
             Self::Fleeting => "target is code that may go at any time",
             Self::Stolen => "another thread closed the runtime's descriptor",
+            Self::Probed => "a kprobe is registered on the branch",
         }
     }
 
@@ -119,6 +122,7 @@ impl Refusal {
             11 => Self::Descriptors,
             12 => Self::Fleeting,
             13 => Self::Stolen,
+            14 => Self::Probed,
             _ => Self::None,
         }
     }

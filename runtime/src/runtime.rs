@@ -478,23 +478,25 @@ impl Runtime {
         Some(sites)
     }
 
-    /// Makes the branches that were closed by [`Runtime::forget_code`], up to the call with `closed`, free for other
-    /// targets.
+    /// Leads the branches back that were closed by [`Runtime::forget_code`], up to the call with `closed`. In the end,
+    /// looks whether they still are, and makes them free for other targets.
     ///
     /// # Safety
     /// Every thread that was at a site's branches, or in its chain, has left them since that call.
-    pub unsafe fn recycle(&self, closed: u64) {
+    pub unsafe fn recycle(&self, closed: u64, in_the_end: bool) {
         let (Some(mut guarded), Some(image)) = (self.lock(), self.image()) else { return };
         for record in self.records() {
             let since = record.stale_since.load(Ordering::Relaxed);
             if since == 0 || since > closed {
                 continue;
             }
-            record.stale_since.store(0, Ordering::Relaxed);
             let cell = core::ptr::from_ref(record.cell()) as usize;
             let copies = guarded.get().index.copies(image, cell);
             // SAFETY: the lock is held; the caller's promise.
             let result = copies.and_then(|copies| unsafe { patch::recycle(image, copies, record) });
+            if in_the_end || result.is_err() {
+                record.stale_since.store(0, Ordering::Relaxed);
+            }
             if let Err(refusal) = result {
                 // Half of a branch may have been written: it must never be opened again.
                 // SAFETY: the lock is held.

@@ -11,6 +11,7 @@
 #include <linux/debugfs.h>
 #include <linux/init.h>
 #include <linux/kallsyms.h>
+#include <linux/kprobes.h>
 #include <linux/list.h>
 #include <linux/memory.h>
 #include <linux/module.h>
@@ -164,11 +165,33 @@ static void relpoline_free_rcu(struct rcu_head *rcu)
 
 /* Code */
 
-void relpoline_sys_poke(unsigned long address, const u8 *bytes, size_t length)
+/*
+ * A kprobe copies the branch that it is registered on, and follows the copy when its trap is met, be it armed long after
+ * that. The trap stands on the opcode, in front of the displacement that is written.
+ */
+static bool relpoline_is_probed(unsigned long address, size_t length)
 {
+	unsigned long place;
+	bool probed = false;
+
+	preempt_disable();
+	for (place = address - 1; place < address + length && !probed; place++)
+		probed = get_kprobe((void *)place);
+	preempt_enable();
+	return probed;
+}
+
+bool relpoline_sys_poke(unsigned long address, const u8 *bytes, size_t length)
+{
+	bool probed;
+
+	/* What a kprobe copies under this lock is what is there before or after. */
 	mutex_lock(&text_mutex);
-	text_poke((void *)address, bytes, length);
+	probed = relpoline_is_probed(address, length);
+	if (!probed)
+		text_poke((void *)address, bytes, length);
 	mutex_unlock(&text_mutex);
+	return !probed;
 }
 
 void relpoline_sys_sync(void)
@@ -276,9 +299,13 @@ static void relpoline_switch(enum relpoline_mode mode)
  * Branches into a module that has gone can lead elsewhere when everybody has left them: a task that was preempted
  * between compare and branch has been scheduled again (RCU tasks), and so has whatever ran on each CPU, the idle
  * tasks included (rude). ftrace frees its trampolines by the same argument.
+ *
+ * A kprobe that is being registered may have copied a branch before it was led back, and be known to get_kprobe only
+ * later: disable_kprobe waits for it, whatever it is asked to disable. Branches that are probed then are given up.
  */
 static void relpoline_recycle_work(struct work_struct *work)
 {
+	struct kprobe none = {};
 	u64 closed;
 
 	relpoline_lock();
@@ -287,7 +314,12 @@ static void relpoline_recycle_work(struct work_struct *work)
 	synchronize_rcu_tasks_rude();
 	synchronize_rcu_tasks();
 	relpoline_lock();
-	relpoline_recycle(closed);
+	relpoline_recycle(closed, false);
+	relpoline_unlock();
+	/* Not under relpoline_lock: whoever registers a kprobe takes its lock before that of CPU hot-plug. */
+	disable_kprobe(&none);
+	relpoline_lock();
+	relpoline_recycle(closed, true);
 	relpoline_unlock();
 }
 static DECLARE_WORK(relpoline_recycler, relpoline_recycle_work);

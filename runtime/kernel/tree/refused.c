@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Sites that the runtime has to refuse: without memory, with bytes that somebody else has changed, with a target that
- * no direct branch reaches. Their calls must go right all the same.
+ * Sites that the runtime has to refuse: without memory, with bytes that somebody else has changed or has a copy of, with a
+ * target that no direct branch reaches. Their calls must go right all the same.
  */
 #define pr_fmt(fmt) "relpoline_refused: " fmt
 
@@ -9,6 +9,7 @@
 #include <linux/kprobes.h>
 #include <linux/module.h>
 #include <linux/vmalloc.h>
+#include <asm/text-patching.h>
 
 #include "relpoline.h"
 
@@ -24,7 +25,7 @@ static noinline long name(target_t target, long x) \
 	barrier_data(&answer); \
 	return answer + 1; \
 }
-SITE(starved) SITE(probed) SITE(far)
+SITE(starved) SITE(probed) SITE(copied) SITE(far)
 
 static noinline long twice(long x)
 {
@@ -63,17 +64,23 @@ static int test_memory(void)
 	return error;
 }
 
-/* Address of the compare of the first site in a function. */
-static void *compare_in(void *function)
+/* A row of the table names addresses by their distance from the field. */
+static void *named_by(s32 *field)
+{
+	return field ? (void *)field + *field : NULL;
+}
+
+/* The row of the first site in a function. */
+static s32 *row_of(void *function)
 {
 	s32 *row = THIS_MODULE->relpoline_sites;
 	unsigned int i;
 
 	for (i = 0; i < THIS_MODULE->num_relpoline_sites; i++) {
-		void *compare = (void *)row + *row;
+		void *compare = named_by(row);
 
 		if (compare >= function && compare - function < 64)
-			return compare;
+			return row;
 		row += RELPOLINE_ROW_SIZE / sizeof(*row);
 	}
 	return NULL;
@@ -85,11 +92,43 @@ static int test_bytes(void)
 	static struct kprobe probe;
 	int error;
 
-	probe.addr = compare_in(probed);
+	probe.addr = named_by(row_of(probed));
 	error = register_kprobe(&probe);
 	if (error)
 		return error;
 	error = call_until_refused(probed, twice);
+	unregister_kprobe(&probe);
+	return error;
+}
+
+/* The call that is to lead to the target. Now it leads into the stub, behind where the cold one does. */
+static u8 *hot_call_in(void *function)
+{
+	s32 *row = row_of(function);
+	u8 *code = named_by(row), *stub = row ? named_by(row + 2) : NULL, *call;
+
+	for (call = code; call && call < code + 64; call++) {
+		u8 *leads_to = call + CALL_INSN_SIZE + *(s32 *)(call + 1);
+
+		if (*call == CALL_INSN_OPCODE && leads_to > stub && leads_to < stub + 64)
+			return call;
+	}
+	return NULL;
+}
+
+/* A probe that is not armed: no byte differs, but it would follow its copy of the call if it were. */
+static int test_copy(void)
+{
+	static struct kprobe probe = { .flags = KPROBE_FLAG_DISABLED };
+	int error;
+
+	probe.addr = hot_call_in(copied);
+	error = register_kprobe(&probe);
+	if (error)
+		return error;
+	error = call_until_refused(copied, twice) ?: enable_kprobe(&probe);
+	if (!error && copied(twice, 7) != 15)
+		error = -EIO;
 	unregister_kprobe(&probe);
 	return error;
 }
@@ -114,6 +153,7 @@ static int __init relpoline_refused_init(void)
 	} tests[] = {
 		{ "no memory", test_memory },
 		{ "changed bytes", test_bytes },
+		{ "copied bytes", test_copy },
 		{ "out of reach", test_reach },
 	};
 	int i, error;

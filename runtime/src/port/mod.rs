@@ -99,6 +99,7 @@ pub trait CodeWriter {
     ///
     /// # Errors
     /// [`Refusal::Write`]; some of the bytes may have been written. [`Refusal::Stolen`]: none of them.
+    /// [`Refusal::Probed`]: none of them, and what runs there may be neither what they are nor what they were to be.
     ///
     /// # Safety
     /// No thread executes any of the bytes until [`Port::sync_cores`] has returned.

@@ -280,10 +280,13 @@ fn no_branch_is_opened_before_those_to_code_that_has_gone_are_free() {
         assert_eq!(runtime.relearn_all(), Some(true));
         assert_eq!(settle(&functions), 0);
         // SAFETY: there is no other thread. What has gone later than this is not free yet.
-        unsafe { runtime.recycle(6) };
+        unsafe { runtime.recycle(6, true) };
         assert_eq!(settle(&functions), 0);
         // SAFETY: likewise.
-        unsafe { runtime.recycle(7) };
+        unsafe { runtime.recycle(7, false) };
+        assert_eq!(settle(&functions), 0, "somebody may still run a copy of the branches");
+        // SAFETY: likewise.
+        unsafe { runtime.recycle(7, true) };
         assert_eq!(settle(&functions), 4);
     }
 }
@@ -302,12 +305,32 @@ fn a_site_that_was_given_up_is_megamorphic_once_its_target_has_gone() {
         assert_eq!(runtime.forget_code(&(target..target + 1), 7), Some(1));
         assert_eq!(record.state() == State::Off, off);
         // SAFETY: there is no other thread.
-        unsafe { runtime.recycle(7) };
+        unsafe { runtime.recycle(7, true) };
         assert_eq!(record.state() == State::Off, off);
         runtime.set_sites(true, |_| true);
         assert!(!call(&runtime, &emitted, &site, target, false));
         assert_eq!((record.state(), record.placed.load(Ordering::Relaxed)), (State::Megamorphic, 0));
     }
+}
+
+#[test]
+fn a_site_is_given_up_when_one_of_its_copies_is_probed_before_it_is_free() {
+    let emitted = Synthetic::new(&[(Form::Inline, 2)], 2);
+    let runtime = runtime(&emitted.image);
+    let sites: Vec<Site> = emitted.image.sites().collect();
+    let functions = emitted.functions();
+    let settle = |target| (0..LEARN_LIMIT + 2).any(|_| call(&runtime, &emitted, &sites[0], target, false));
+    assert!(settle(functions[0]));
+    assert_eq!(runtime.forget_code(&(functions[0]..functions[0] + 1), 7), Some(1));
+    // SAFETY: there is no other thread.
+    unsafe { runtime.recycle(7, false) };
+    let branch = emitted.image.hot_branch(&sites[1], sites[1].emitted_hot_target()).unwrap();
+    // SAFETY: nobody really executes this code.
+    unsafe { System::open_code().unwrap().write(branch, &[0xcc]).unwrap() };
+    // SAFETY: as above.
+    unsafe { runtime.recycle(7, true) };
+    assert!(!settle(functions[1]));
+    assert!(runtime.records().next().unwrap().refusal().is_final());
 }
 
 #[test]
@@ -323,7 +346,7 @@ fn a_site_that_is_off_stays_so_when_its_branches_cannot_be_freed() {
     // SAFETY: nobody really executes this code.
     unsafe { System::open_code().unwrap().write(branch, &[0xcc]).unwrap() };
     // SAFETY: there is no other thread.
-    unsafe { runtime.recycle(7) };
+    unsafe { runtime.recycle(7, true) };
     assert!(record.refusal().is_final() && record.state() == State::Off);
     runtime.set_sites(true, |_| true);
     assert_eq!(record.state(), State::Megamorphic);

@@ -248,15 +248,16 @@ pub extern "C" fn relpoline_failures(image: &Governed) -> u64 {
     image.runtime.failures()
 }
 
-/// Makes the branches that the first `closed` calls of [`relpoline_code_goes`] closed free for other targets.
+/// Leads the branches back that the first `closed` calls of [`relpoline_code_goes`] closed. In the end, when every kprobe
+/// is registered that may have copied one before, makes them free for other targets.
 ///
 /// # Safety
 /// Since the last one of them every CPU and every task has been in a quiescent state.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn relpoline_recycle(closed: u64) {
+pub unsafe extern "C" fn relpoline_recycle(closed: u64, in_the_end: bool) {
     for (runtime, _) in governed() {
         // SAFETY: the caller's promise.
-        unsafe { runtime.recycle(closed) };
+        unsafe { runtime.recycle(closed, in_the_end) };
     }
 }
 

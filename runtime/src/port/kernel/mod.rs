@@ -110,8 +110,8 @@ impl CodeWriter for TextPoke {
     unsafe fn write(&mut self, address: usize, bytes: &[u8]) -> Result<(), Refusal> {
         // SAFETY: whoever calls the runtime may sleep, and does not hold `text_mutex`, which the C side takes; and the caller
         // of this says that the bytes are code of the image or of a chain that nobody executes.
-        unsafe { sys::relpoline_sys_poke(address, bytes.as_ptr(), bytes.len()) };
-        Ok(())
+        let written = unsafe { sys::relpoline_sys_poke(address, bytes.as_ptr(), bytes.len()) };
+        if written { Ok(()) } else { Err(Refusal::Probed) }
     }
 }
 

@@ -18,7 +18,8 @@ unsafe extern "C" {
     pub fn relpoline_sys_free(owner: *mut c_void, start: *mut u8);
     /// Memory near the kernel's text: code, filled with traps and read-only, and behind it zeroed data.
     pub fn relpoline_sys_alloc_code(owner: *mut c_void, code: usize, data: usize) -> *mut u8;
-    pub fn relpoline_sys_poke(address: usize, bytes: *const u8, length: usize);
+    /// Writes code, unless a probe is registered on it.
+    pub fn relpoline_sys_poke(address: usize, bytes: *const u8, length: usize) -> bool;
     pub fn relpoline_sys_sync();
     /// Whether `target` is code of the kernel or of a module that is there, and not of its initialisation.
     pub fn relpoline_sys_is_lasting(target: usize) -> bool;
