@@ -470,15 +470,20 @@ static void relpoline_show_mode(struct seq_file *file)
 static int relpoline_switch_some(char *what, bool on)
 {
 	unsigned long address;
+	int error = -EBUSY;
 	size_t sites;
 
 	relpoline_lock();
-	if (kstrtoul(what, 0, &address))
-		sites = relpoline_set_function(what, on);
-	else
-		sites = relpoline_set_site(address, on);
+	/* While all are off, none is turned on or off alone. */
+	if (relpoline_mode == RELPOLINE_ON) {
+		if (kstrtoul(what, 0, &address))
+			sites = relpoline_set_function(what, on);
+		else
+			sites = relpoline_set_site(address, on);
+		error = sites ? 0 : -ENOENT;
+	}
 	relpoline_unlock();
-	return sites ? 0 : -ENOENT;
+	return error;
 }
 
 static char *relpoline_words(const char __user *user, size_t length)
