@@ -18,6 +18,7 @@
 #include <linux/moduleloader.h>
 #include <linux/mutex.h>
 #include <linux/rcupdate.h>
+#include <linux/sched.h>
 #include <linux/seq_file.h>
 #include <linux/set_memory.h>
 #include <linux/sizes.h>
@@ -197,6 +198,11 @@ bool relpoline_sys_poke(unsigned long address, const u8 *bytes, size_t length)
 void relpoline_sys_sync(void)
 {
 	text_poke_sync();
+}
+
+void relpoline_sys_breathe(void)
+{
+	cond_resched();
 }
 
 /* From the first to the last byte that a direct branch of the kernel or of a module can reach, chains included. */

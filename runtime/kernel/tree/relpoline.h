@@ -53,6 +53,7 @@ void relpoline_sys_free(void *owner, void *start);
 void *relpoline_sys_alloc_code(void *owner, size_t code, size_t data);
 bool relpoline_sys_poke(unsigned long address, const u8 *bytes, size_t length);
 void relpoline_sys_sync(void);
+void relpoline_sys_breathe(void);
 bool relpoline_sys_is_lasting(unsigned long target);
 void relpoline_sys_write(struct seq_file *file, const u8 *bytes, size_t length);
 void relpoline_sys_warn(unsigned long site, const u8 *why, size_t length);

@@ -1,7 +1,7 @@
 //! The images of a kernel, vmlinux and its modules, and what the C side asks of them. Every function here is called
 //! in a context that may sleep, under the C side's mutex, with CPU hot-plug held off.
 
-use super::sys::SeqFile;
+use super::sys::{self, SeqFile};
 use super::{Symbols, System, slow_path};
 use crate::layout::{Cell, Entry};
 use crate::options::{self, Mode};
@@ -152,8 +152,10 @@ pub unsafe extern "C" fn relpoline_close(image: *mut Governed) {
 /// Whether the table knows of a cell at this address, and it can be one. Whether the code agrees is looked at when
 /// there is something to write.
 fn has_cell(image: &Image, cell: usize) -> bool {
-    let site = image.sites().find(|site| image.data.contains(&cell) && site.cell() == cell);
-    site.is_some_and(|site| matches!(image.check(&site), Ok(()) | Err(Refusal::Bytes)))
+    // The rows are looked through where it is worth it.
+    let site = || image.sites().find(|site| site.cell() == cell);
+    image.data.contains(&cell)
+        && site().is_some_and(|site| matches!(image.check(&site), Ok(()) | Err(Refusal::Bytes)))
 }
 
 /// Attends to the sites that have asked. Returns how many they were.
@@ -161,6 +163,8 @@ fn has_cell(image: &Image, cell: usize) -> bool {
 pub extern "C" fn relpoline_poll() -> usize {
     let mut attended = 0;
     for cell in slow_path::asked() {
+        // SAFETY: this is called in a context that may sleep.
+        unsafe { sys::relpoline_sys_breathe() };
         // A slow path may have been interrupted before it left its note, and the image has gone meanwhile.
         let Some((runtime, _)) = governed().find(|(_, image)| has_cell(image, cell as usize)) else {
             continue;

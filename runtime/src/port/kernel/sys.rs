@@ -21,6 +21,8 @@ unsafe extern "C" {
     /// Writes code, unless a probe is registered on it.
     pub fn relpoline_sys_poke(address: usize, bytes: *const u8, length: usize) -> bool;
     pub fn relpoline_sys_sync();
+    /// Lets others run, in work that may be long.
+    pub fn relpoline_sys_breathe();
     /// Whether `target` is code of the kernel or of a module that is there, and not of its initialisation.
     pub fn relpoline_sys_is_lasting(target: usize) -> bool;
     pub fn relpoline_sys_write(file: *mut SeqFile, bytes: *const u8, length: usize);
