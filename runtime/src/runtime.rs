@@ -278,7 +278,7 @@ impl Runtime {
             Decision::Quiet { because: Refusal::OutOfReach }
                 if record.targets.iter().any(|target| {
                     let target = target.load(Ordering::Relaxed);
-                    target != 0 && !System::is_lasting(target)
+                    target != 0 && patch::reaches(image, target) && !System::is_lasting(target)
                 }) =>
             {
                 self.silence(record, Refusal::Fleeting);

@@ -219,10 +219,8 @@ bool relpoline_sys_is_lasting(unsigned long target)
 
 	if (__is_kernel_text(target))
 		return true;
-	if (abs((long)(target - (unsigned long)_text)) >= RELPOLINE_REACH) {
-		pr_warn_once("target %pS is out of reach: calls of it stay retpolines\n", (void *)target);
+	if (abs((long)(target - (unsigned long)_text)) >= RELPOLINE_REACH)
 		return false;
-	}
 	preempt_disable();
 	module = __module_text_address(target);
 	lasting = module && module->state != MODULE_STATE_GOING && within_module_core(target, module);
