@@ -25,6 +25,8 @@ pub struct Image {
     pub text: Range<usize>,
     /// Addresses of data, cells among them.
     pub data: Range<usize>,
+    /// Addresses of constants, names of files among them. May be those of data.
+    pub constants: Range<usize>,
     /// The site table.
     pub entries: &'static [Entry],
 }
@@ -115,12 +117,12 @@ impl Image {
     /// Source file of `site`, where the program was built with debug information.
     pub fn file(&self, site: &Site) -> Option<&'static CStr> {
         let start = resolve(&site.entry.file);
-        if site.entry.file == 0 || !self.data.contains(&start) {
+        if site.entry.file == 0 || !self.constants.contains(&start) {
             return None;
         }
         // SAFETY: the reference was made by the compiler pass; where the table is damaged, it still leads
         // into the image, and the string ends at the image's end at the latest.
-        let bytes = unsafe { core::slice::from_raw_parts(start as *const u8, self.data.end - start) };
+        let bytes = unsafe { core::slice::from_raw_parts(start as *const u8, self.constants.end - start) };
         CStr::from_bytes_until_nul(bytes).ok()
     }
 

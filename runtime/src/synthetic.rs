@@ -89,7 +89,8 @@ impl Synthetic {
         assert_eq!(unsafe { libc::mprotect(base as *mut _, CODE, libc::PROT_READ | libc::PROT_EXEC) }, 0);
         // SAFETY: rows that were just written, in memory that stays.
         let entries = unsafe { core::slice::from_raw_parts(table as *const Entry, entries.len()) };
-        let image = Image { base, text: base..code.at, data: data..data + DATA, entries };
+        let data = data..data + DATA;
+        let image = Image { base, text: base..code.at, constants: data.clone(), data, entries };
         Self { image, functions, slow }
     }
 

@@ -62,11 +62,15 @@ static inline struct relpoline_place relpoline_module_place(struct module *modul
 		.text_end = (unsigned long)module->mem[MOD_TEXT].base + module->mem[MOD_TEXT].size,
 		.data = (unsigned long)module->mem[MOD_DATA].base,
 		.data_end = (unsigned long)module->mem[MOD_DATA].base + module->mem[MOD_DATA].size,
+		.constants = (unsigned long)module->mem[MOD_RODATA].base,
+		.constants_end = (unsigned long)module->mem[MOD_RODATA].base + module->mem[MOD_RODATA].size,
 #else
 		.text = (unsigned long)module->core_layout.base,
 		.text_end = (unsigned long)module->core_layout.base + module->core_layout.text_size,
 		.data = (unsigned long)module->core_layout.base,
 		.data_end = (unsigned long)module->core_layout.base + module->core_layout.size,
+		.constants = (unsigned long)module->core_layout.base,
+		.constants_end = (unsigned long)module->core_layout.base + module->core_layout.size,
 #endif
 		.table = module->relpoline_sites,
 		.rows = module->num_relpoline_sites,

@@ -421,6 +421,8 @@ static int __init relpoline_init(void)
 		.text_end = (unsigned long)_etext,
 		.data = (unsigned long)_text,
 		.data_end = (unsigned long)_end,
+		.constants = (unsigned long)_text,
+		.constants_end = (unsigned long)_end,
 		.table = __start_relpoline_sites,
 		.rows = (__stop_relpoline_sites - __start_relpoline_sites) / RELPOLINE_ROW_SIZE,
 	};

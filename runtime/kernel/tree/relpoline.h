@@ -25,6 +25,7 @@ struct relpoline_place {
 	void *owner;
 	unsigned long text, text_end;
 	unsigned long data, data_end;
+	unsigned long constants, constants_end;
 	const void *table;
 	size_t rows;
 };

@@ -73,7 +73,7 @@ fuzz_target!(|input: &[u8]| {
     let at = |range: Range<usize>| base + range.start..base + range.end;
     // SAFETY: aligned, and within the memory, which outlives the image.
     let entries = unsafe { std::slice::from_raw_parts((base + table) as *const Entry, rows) };
-    let image = Image { base, text: at(text..text_end), data: at(data..data_end), entries };
+    let image = Image { base, text: at(text..text_end), data: at(data..data_end), constants: at(data..data_end), entries };
     let mut index = Index::new();
     for site in image.sites() {
         image.file(&site);

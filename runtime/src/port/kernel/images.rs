@@ -49,6 +49,8 @@ pub struct Place {
     text_end: usize,
     data: usize,
     data_end: usize,
+    constants: usize,
+    constants_end: usize,
     table: *const Entry,
     rows: usize,
 }
@@ -111,6 +113,7 @@ pub unsafe extern "C" fn relpoline_open(place: &Place, mode: u32) -> *mut Govern
         base: place.text,
         text: place.text..place.text_end,
         data: place.data..place.data_end,
+        constants: place.constants..place.constants_end,
         entries,
     };
     for site in image.sites() {

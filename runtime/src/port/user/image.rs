@@ -138,7 +138,7 @@ pub fn own() -> Option<Image> {
     let (base, text, data) = unsafe { segments(bounds.header()?) }?;
     // Not those of another image.
     let is_own = data.start <= bounds.table && bounds.table_end <= data.end;
-    is_own.then_some(Image { base, text, data, entries })
+    is_own.then_some(Image { base, text, constants: data.clone(), data, entries })
 }
 
 /// # Safety
