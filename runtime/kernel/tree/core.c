@@ -247,7 +247,8 @@ bool relpoline_sys_symbol(unsigned long address, char *name)
 	sprint_symbol_no_offset(name, address);
 	/* The module's name stands behind that of the function. */
 	name[strcspn(name, " ")] = 0;
-	return strncmp(name, "0x", 2) != 0;
+	/* Empty without CONFIG_KALLSYMS. */
+	return *name && strncmp(name, "0x", 2) != 0;
 }
 
 const char *relpoline_sys_object(unsigned long text)
