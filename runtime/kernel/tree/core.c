@@ -17,6 +17,7 @@
 #include <linux/module.h>
 #include <linux/moduleloader.h>
 #include <linux/mutex.h>
+#include <linux/perf_event.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/seq_file.h>
@@ -184,13 +185,22 @@ static bool relpoline_is_probed(unsigned long address, size_t length)
 
 bool relpoline_sys_poke(unsigned long address, const u8 *bytes, size_t length)
 {
+	size_t at, part;
+	u8 old[64];
 	bool probed;
 
 	/* What a kprobe copies under this lock is what is there before or after. */
 	mutex_lock(&text_mutex);
 	probed = relpoline_is_probed(address, length);
-	if (!probed)
-		text_poke((void *)address, bytes, length);
+	if (!probed) {
+		for (at = 0; at < length; at += part) {
+			part = min(length - at, sizeof(old));
+			memcpy(old, (void *)address + at, part);
+			text_poke((void *)address + at, bytes + at, part);
+			/* For traces of what processors ran. */
+			perf_event_text_poke((void *)address + at, old, part, bytes + at, part);
+		}
+	}
 	mutex_unlock(&text_mutex);
 	return !probed;
 }
