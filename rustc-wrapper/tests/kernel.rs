@@ -274,6 +274,18 @@ fn files_of_others_are_left_alone() {
     assert_eq!(content(&files.path("tree")), before);
 }
 
+#[test]
+fn a_tree_of_links_is_refused_before_anything_changes() {
+    let files = tree("6.12");
+    let home = files.path("tree");
+    files.run("cp", &format!("-as {} farm", home.display())).in_silence();
+    let (before, farm) = (content(&home), content(&files.path("farm")));
+    relpoline(&files, "kernel install farm")
+        .fails_with(2, &["farm/arch/x86/Kconfig is a symbolic link", "run: cp --remove-destination"]);
+    assert_eq!((content(&home), content(&files.path("farm"))), (before, farm));
+    assert!(files.path("farm/arch/x86/Kconfig").is_symlink());
+}
+
 /// One of another version is refused for that alone, and what else is wrong with it goes untested.
 #[test]
 fn the_hostile_table_is_of_this_version() {

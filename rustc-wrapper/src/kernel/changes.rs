@@ -1,6 +1,6 @@
 //! Changes of files that are made all or not at all.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::{
     fs::{self, File},
     io::{self, Write},
@@ -25,8 +25,7 @@ impl Changes {
     pub fn rewrite(&mut self, path: &Path, change: impl FnOnce(&str) -> Result<String>) -> Result<()> {
         let old = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let new = change(&old).with_context(|| path.display().to_string())?;
-        self.plan(path.to_owned(), Some(old.into()), new.into());
-        Ok(())
+        self.plan(path.to_owned(), Some(old.into()), new.into())
     }
 
     /// Plans a file that may be new, in a folder that may be new as well.
@@ -35,15 +34,27 @@ impl Changes {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             content => Some(content.with_context(|| format!("cannot read {}", path.display()))?),
         };
-        self.plan(path, old, content);
-        Ok(())
+        self.plan(path, old, content)
     }
 
-    fn plan(&mut self, path: PathBuf, old: Option<Vec<u8>>, new: Vec<u8>) {
+    fn plan(&mut self, path: PathBuf, old: Option<Vec<u8>>, new: Vec<u8>) -> Result<()> {
         // make goes by the time of a file.
-        if old.as_ref() != Some(&new) {
-            self.0.push(Change { path, old, new });
+        if old.as_ref() == Some(&new) {
+            return Ok(());
         }
+        // A file in the link's place would stay when the old content comes back, and what the link leads to may be in
+        // another tree as well (cp -as).
+        if path.is_symlink() {
+            let to = path.canonicalize().unwrap_or_default();
+            bail!(
+                "{} is a symbolic link (expected a file of this tree's own); run: cp --remove-destination {} {}",
+                path.display(),
+                to.display(),
+                path.display()
+            );
+        }
+        self.0.push(Change { path, old, new });
+        Ok(())
     }
 
     /// Makes the changes. All contents are written beside the files first, and then put in their places; where that
