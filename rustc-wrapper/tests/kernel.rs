@@ -270,8 +270,92 @@ fn files_of_others_are_left_alone() {
     files.write("tree/arch/x86/kernel/relpoline/notes", "mine");
     let before = content(&files.path("tree"));
     relpoline(&files, "kernel remove tree")
-        .fails_with(2, &["arch/x86/kernel/relpoline is none of relpoline's"]);
+        .fails_with(2, &["run: rm -r tree/arch/x86/kernel/relpoline/notes"]);
     assert_eq!(content(&files.path("tree")), before);
+}
+
+#[test]
+fn nothing_is_removed_that_was_not_installed_or_was_edited() {
+    let files = tree("6.12");
+    let before = content(&files.path("tree"));
+    relpoline(&files, "kernel install tree").in_silence();
+    let folder = "tree/arch/x86/kernel/relpoline";
+    let products = [
+        ".core.o.cmd",
+        ".core.o.d",
+        ".tmp_core.o",
+        "built-in.a",
+        "modules.order",
+        ".modules.order.cmd",
+        "relpoline-test.mod.c",
+        ".relpoline-test.mod.o.cmd",
+        "relpoline-test.ko",
+        "relpoline_kernel.o",
+        ".relpoline_kernel.o_shipped.relpoline-new",
+        "test_asm.o",
+    ];
+    products.iter().for_each(|name| files.write(&format!("{folder}/{name}"), "built"));
+    let added = [
+        (format!("{folder}/core.c"), Some(include_str!("../../runtime/kernel/tree/core.c"))),
+        (format!("{folder}/core.patch"), None),
+        (format!("{folder}/more/notes"), None),
+        (
+            "tree/arch/x86/include/asm/relpoline.h".into(),
+            Some(include_str!("../../runtime/include/relpoline_asm.h")),
+        ),
+    ];
+    for (name, old) in added {
+        files.write(&name, &format!("{}// mine\n", old.unwrap_or_default()));
+        let edited = content(&files.path("tree"));
+        let named = name.strip_suffix("/notes").unwrap_or(&name);
+        relpoline(&files, "kernel remove tree").fails_with(2, &["not what this relpoline installs", named]);
+        assert_eq!(content(&files.path("tree")), edited, "{name}");
+        match old {
+            Some(old) => files.write(&name, old),
+            None => {
+                files.run("rm", &format!("-r {named}")).in_silence();
+            }
+        }
+    }
+    relpoline(&files, "kernel remove tree").in_silence();
+    assert_eq!(content(&files.path("tree")), before);
+}
+
+#[test]
+fn a_tree_whose_version_moved_is_what_it_was() {
+    for (installed, patch) in [("6.12", "6.13"), ("6.1", "6.12")] {
+        let files = tree(installed);
+        relpoline(&files, "kernel install tree").in_silence();
+        let makefile = |version: &str| format!("VERSION = 6\nPATCHLEVEL = {}\n", &version[2..]);
+        files.write("tree/Makefile", &makefile(patch));
+        relpoline(&files, "kernel remove tree").in_silence();
+        relpoline(&files, "kernel remove tree").fails_with(2, &["has no relpolines"]);
+        files.write("tree/Makefile", &makefile(installed));
+        relpoline(&files, "kernel install tree").in_silence();
+    }
+}
+
+#[test]
+fn a_patch_of_another_relpoline_is_its_to_take_out() {
+    let files = tree("6.12");
+    relpoline(&files, "kernel install tree").in_silence();
+    let path = files.path("tree/arch/x86/Makefile");
+    let other = fs::read_to_string(&path).unwrap().replace("RELPOLINE_PLUGIN", "RELPOLINE_OLDER");
+    fs::write(&path, other).unwrap();
+    let before = content(&files.path("tree"));
+    for version in ["12", "13"] {
+        files.write("tree/Makefile", &format!("VERSION = 6\nPATCHLEVEL = {version}\n"));
+        relpoline(&files, "kernel remove tree").fails_with(
+            2,
+            &["tree/arch/x86/Makefile", "kernel remove tree of the relpoline that installed it"],
+        );
+    }
+    let makefile = files.path("tree/Makefile");
+    let but = |mut content: BTreeMap<PathBuf, Vec<u8>>| {
+        content.remove(&makefile);
+        content
+    };
+    assert_eq!(but(content(&files.path("tree"))), but(before));
 }
 
 #[test]

@@ -108,11 +108,14 @@ fn make_folder(folder: &Path, made: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
+/// How the name of a new content ends that has not taken its place.
+pub const BESIDE: &str = ".relpoline-new";
+
 /// The name of a new content until it takes its place: always the same, so that what a run that was killed leaves is
 /// found again.
 fn beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.relpoline-new"))
+    path.with_file_name(format!(".{name}{BESIDE}"))
 }
 
 /// A file of its own, and not the old one written over: that may be in another tree as well (cp -al).

@@ -16,7 +16,6 @@ use crate::{
 use anyhow::{Context, Result, bail, ensure};
 use changes::Changes;
 use std::{
-    ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -164,40 +163,132 @@ fn runtime(tree: &Path, options: &Options) -> Result<Changes> {
 
 /// Takes out what is there: an installation, or a removal, may have ended in the middle.
 fn remove(tree: &Path) -> Result<()> {
-    let (_, patch) = version(tree)?;
+    let found = version_of(tree)?;
     let folder = tree.join(FOLDER);
     let header = tree.join(HEADER.0);
-    let mut changes = Changes::default();
-    let mut has_some = exists(&folder) || is_our_header(&header);
-    let files = patch::files(patch)?;
-    for file in &files {
-        changes.rewrite(&tree.join(file.path()), |content| {
-            let is_in = file.is_in(content)?;
-            has_some |= is_in;
-            if is_in { file.revert(content) } else { Ok(content.to_owned()) }
-        })?;
+    let has_ours = exists(&folder) || is_our_header(&header);
+    let has_none = || format!("{} has no relpolines: there is no {FOLDER}", tree.display());
+    ensure!(has_ours || VERSIONS.iter().any(|(version, _)| *version == found), has_none());
+    // The tree may have become another version since, a newer one as a rule.
+    let mut patches = VERSIONS;
+    patches.reverse();
+    patches.sort_by_key(|(version, _)| *version != found);
+    let mut reversals = patches.map(|(_, patch)| Reversal::of(tree, patch)).into_iter();
+    let first = reversals.next().expect("there are patches");
+    let reversal = first.or_else(|error| reversals.find_map(Result::ok).ok_or(error)).with_context(|| {
+        let tree = tree.display();
+        format!(
+            "{tree} has a patch that was edited, or one that this relpoline does not know; undo the edit, or run: \
+             relpoline kernel remove {tree} of the relpoline that installed it"
+        )
+    })?;
+    ensure!(has_ours || reversal.has_some, has_none());
+    let (ours, others) = sort_out(&folder, &header)?;
+    if !others.is_empty() {
+        let others: Vec<_> = others.iter().map(|path| path.display().to_string()).collect();
+        bail!(
+            "not what this relpoline installs, but edited, of another version or somebody else's: {}; save what is to \
+             stay, then run: rm -r {}",
+            others.join(", "),
+            others.join(" ")
+        );
     }
-    if !has_some {
-        bail!("{} has no relpolines: there is no {FOLDER}", tree.display());
+    reversal.changes.make()?;
+    for path in reversal.files.iter().chain([&header]) {
+        changes::discard(path);
     }
-    if exists(&folder) && !is_our_folder(&folder)? {
-        bail!("{} is none of relpoline's (expected {} in it)", folder.display(), FILES[0].0);
-    }
-    changes.make()?;
-    for path in files.iter().map(|file| tree.join(file.path())).chain([header.clone()]) {
-        changes::discard(&path);
-    }
-    // A version without it may have been installed, or somebody have made another one.
-    if is_our_header(&header) {
-        fs::remove_file(&header).with_context(|| format!("cannot remove {}", header.display()))?;
+    for path in ours {
+        fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
     }
     // The last: as long as it is there, the tree can be seen to have some.
-    match fs::remove_dir_all(&folder) {
+    match fs::remove_dir(&folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", folder.display()))
         }
         _ => Ok(()),
     }
+}
+
+/// What takes a patch out.
+struct Reversal {
+    changes: Changes,
+    files: Vec<PathBuf>,
+    /// Some of the files have the patch.
+    has_some: bool,
+}
+
+impl Reversal {
+    /// Fails where a file neither has the patch nor could take it.
+    fn of(tree: &Path, patch: &str) -> Result<Self> {
+        let mut reversal = Self { changes: Changes::default(), files: Vec::new(), has_some: false };
+        for file in patch::files(patch)? {
+            let path = tree.join(file.path());
+            reversal.changes.rewrite(&path, |content| {
+                let is_in = file.is_in(content)?;
+                reversal.has_some |= is_in;
+                if is_in { file.revert(content) } else { Ok(content.to_owned()) }
+            })?;
+            reversal.files.push(path);
+        }
+        Ok(reversal)
+    }
+}
+
+/// What an installation put into the tree besides the patch, with what builds make of it; and what else lies there. A
+/// header of somebody else's is neither.
+fn sort_out(folder: &Path, header: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+    let mut paths = Vec::new();
+    if exists(folder) {
+        paths = fs::read_dir(folder)
+            .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>())
+            .with_context(|| format!("cannot read {}", folder.display()))?;
+    }
+    if is_our_header(header) {
+        paths.push(header.to_owned());
+    }
+    // The object is another one with every build of it.
+    let is_ours = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let content = if path == header {
+            Some(HEADER.1)
+        } else {
+            FILES.iter().find(|(known, _)| *known == name).map(|(_, content)| *content)
+        };
+        match content {
+            Some(content) => fs::read(path).is_ok_and(|found| found == content.as_bytes()),
+            None => !path.is_dir() && (name == OBJECT || is_product(&name)),
+        }
+    };
+    paths.sort();
+    Ok(paths.into_iter().partition(is_ours))
+}
+
+/// Whether a build, or a run of this program that was killed, leaves a file of this name in [`FOLDER`].
+fn is_product(name: &str) -> bool {
+    /// What objects and modules are called, besides the sources.
+    const MADE: [&str; 7] = [
+        "built-in",
+        "modules",
+        "relpoline_kernel",
+        "relpoline-guest",
+        "relpoline-hostile",
+        "relpoline-refused",
+        "relpoline-test",
+    ];
+    /// How the names of products end.
+    const ENDS: [&str; 15] =
+        ["a", "cmd", "d", "dwo", "gcno", "i", "ko", "ll", "lst", "mod", "mod.c", "o", "order", "s", "su"];
+    let hidden = name.strip_prefix('.');
+    if let Some(name) = hidden.and_then(|name| name.strip_suffix(changes::BESIDE)) {
+        return name == OBJECT || FILES.iter().any(|(known, _)| *known == name);
+    }
+    let Some((stem, end)) = hidden.unwrap_or(name).split_once('.') else { return false };
+    let stem = stem.strip_prefix("tmp_").unwrap_or(stem);
+    let is_known = |(known, _): &(&str, &str)| known.rsplit_once('.').is_some_and(|(known, _)| known == stem);
+    (MADE.contains(&stem) || FILES.iter().any(is_known))
+        && ENDS
+            .iter()
+            .any(|known| end.strip_suffix(known).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
 }
 
 /// Whether something has this name, and be it a link to nothing.
@@ -209,20 +300,17 @@ fn is_our_header(path: &Path) -> bool {
     fs::read(path).is_ok_and(|content| memchr::memmem::find(&content, HEADER_MARK).is_some())
 }
 
-/// One that an installation has begun to fill, or a removal to empty, may lack any of the files.
-fn is_our_folder(path: &Path) -> Result<bool> {
-    let names = fs::read_dir(path)
-        .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>())
-        .with_context(|| format!("cannot read {}", path.display()))?;
-    let is_ours = |name: &OsString| {
-        let name = name.to_string_lossy();
-        FILES.iter().map(|file| file.0).chain([OBJECT]).any(|known| name.contains(known))
-    };
-    Ok(names.is_empty() || names.iter().any(is_ours))
-}
-
 /// Version of the tree, and the patch for it.
 fn version(tree: &Path) -> Result<(&'static str, &'static str)> {
+    let found = version_of(tree)?;
+    VERSIONS.into_iter().find(|(version, _)| *version == found).with_context(|| {
+        let known = VERSIONS.map(|(version, _)| version).join(", ");
+        format!("{} is Linux {found}, and there are patches for {known} only", tree.display())
+    })
+}
+
+/// Version of the tree.
+fn version_of(tree: &Path) -> Result<String> {
     let makefile = fs::read_to_string(tree.join("Makefile")).unwrap_or_default();
     let value = |name: &str| {
         makefile
@@ -233,9 +321,5 @@ fn version(tree: &Path) -> Result<(&'static str, &'static str)> {
     let (Some(major), Some(minor)) = (value("VERSION"), value("PATCHLEVEL")) else {
         bail!("{} is no source tree of Linux: its Makefile names no VERSION and PATCHLEVEL", tree.display());
     };
-    let found = format!("{major}.{minor}");
-    VERSIONS.into_iter().find(|(version, _)| *version == found).with_context(|| {
-        let known = VERSIONS.map(|(version, _)| version).join(", ");
-        format!("{} is Linux {found}, and there are patches for {known} only", tree.display())
-    })
+    Ok(format!("{major}.{minor}"))
 }
