@@ -18,6 +18,17 @@ fn dispatch() -> Files {
 }
 
 #[test]
+fn relpolines_that_no_list_names_are_not_said_to_be_of_others() {
+    let files = Files::new(&[
+        ("relpoline_asm.h", include_str!("../../runtime/include/relpoline_asm.h")),
+        ("a.S", "#include \"relpoline_asm.h\"\n.text\ncaller:\nRELPOLINE_CALL %rdi\nret\n"),
+    ]);
+    files.run(REAL_CLANG, "-D__RELPOLINE__=100 -c a.S -o a.o").in_silence();
+    let text = files.run(RELPOLINE, "audit a.o").in_silence().stdout.clone();
+    assert!(text.contains("has relpolines, but lists no function built here"), "{text}");
+}
+
+#[test]
 fn raw_branches_of_unprotected_code_are_found() {
     let files = dispatch();
     for line in

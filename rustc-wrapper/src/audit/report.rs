@@ -216,7 +216,13 @@ impl Report {
             |counts: &Counts| left(&[(counts.raw, "raw indirect branch"), (counts.undecoded, UNDECODED)]);
         match (self.built_functions, left(here)) {
             (0, _) => {
-                format!("not built by relpoline; {}", left(there).unwrap_or("no raw indirect branch".into()))
+                let SiteCounts { inline, stub } = self.relpoline_sites;
+                // Only what is linked can be told to be a kernel's.
+                let what = match inline + stub {
+                    0 => "not built by relpoline",
+                    _ => "has relpolines, but lists no function built here (of a kernel, or assembly)",
+                };
+                format!("{what}; {}", left(there).unwrap_or("no raw indirect branch".into()))
             }
             (functions, None) => {
                 format!("no raw indirect branch in the {} built here", count(functions, "function"))
