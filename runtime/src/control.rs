@@ -76,7 +76,7 @@ impl Runtime {
 
     /// Sends all calls to the retpoline for ever, without the records: this is another process than the one that made them,
     /// and not a child of it. What was mapped there is not here.
-    pub(crate) fn forget_all(&self) {
+    pub fn forget_all(&self) {
         let Some(image) = self.image() else { return };
         for cell in image.sites().filter_map(|site| site.cell_to_switch(image)) {
             patch::close_inline(cell);
