@@ -455,16 +455,28 @@ impl Runtime {
     /// Closes the branches of every site that has one into `code`, which is about to go: a stale branch is never
     /// taken, but may be run speculatively. Returns how many sites they were, or `None` when another thread is
     /// patching. `now` is a number that rises with every call where branches are recycled, else 0.
+    ///
+    /// A site that has counted calls into `code`, and would make a branch of them, forgets them. Whoever counts meanwhile
+    /// calls something else, or it would come to code that goes.
     pub fn forget_code(&self, code: &Range<u64>, now: u64) -> Option<usize> {
         let _guard = self.lock()?;
         let mut sites = 0;
-        // SAFETY: the lock is held.
-        for record in self.records().filter(|record| unsafe { patch::mark_stale(record, code) }) {
-            record.stale_since.store(now, Ordering::Relaxed);
-            sites += 1;
+        for record in self.records() {
+            // SAFETY: the lock is held; what is found is closed below.
+            let leads_there = unsafe { patch::mark_stale(record, code) };
+            if leads_there {
+                record.stale_since.store(now, Ordering::Relaxed);
+                sites += 1;
+            } else if !self.may_promote_into(record, code) {
+                continue;
+            } else if self.mode() == Mode::Freeze {
+                // Nothing would be learned in the place of the branches that it has. It forgets before it learns again.
+                self.silence(record, Refusal::None);
+                continue;
+            }
             let is_off = record.state() == State::Off;
             if record.refusal().is_final() {
-                // SAFETY: likewise.
+                // SAFETY: the lock is held.
                 unsafe { patch::close(record) };
                 record.placed.store(0, Ordering::Relaxed);
                 record.set_state(State::Megamorphic);
@@ -476,6 +488,13 @@ impl Runtime {
             }
         }
         Some(sites)
+    }
+
+    /// Whether a decision on what the site has counted may lead it into `code`. A site that is silent forgets first.
+    fn may_promote_into(&self, record: &Record, code: &Range<u64>) -> bool {
+        self.mode() != Mode::Count
+            && !record.silent.load(Ordering::Relaxed)
+            && record.targets.iter().any(|target| code.contains(&target.load(Ordering::Relaxed)))
     }
 
     /// Leads the branches back that were closed by [`Runtime::forget_code`], up to the call with `closed`. In the end,

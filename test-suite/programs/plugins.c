@@ -1,6 +1,7 @@
 // Shared objects come and go while their functions are promoted at the sites of another one that stays.
 // Arguments: the object that stays, two that go, how often, and how many threads call meanwhile. With 0 times: one
-// object goes once; statistics from before and after are written to the files behind the arguments.
+// object goes once, after that many calls; statistics from before and after are written to the files behind the
+// arguments.
 #include "../../runtime/include/relpoline.h"
 #include "sites.h"
 #include <dlfcn.h>
@@ -49,10 +50,10 @@ static void *work(void *argument) {
     return NULL;
 }
 
-static void once(char **paths, char **statistics) {
+static void once(char **paths, unsigned calls, char **statistics) {
     struct plugin other = open_plugin(paths[0], 1, RTLD_LOCAL);
-    for (int i = 0; i < 5000; i++)
-        check_plugin(&keep, &other, (uint64_t)i);
+    for (unsigned i = 0; i < calls; i++)
+        check_plugin(&keep, &other, i);
     if (relpoline_write_stats(statistics[0]))
         abort();
     dlclose(other.handle);
@@ -67,8 +68,10 @@ int main(int argc, char **argv) {
         return 2;
     unsigned times = (unsigned)atoi(argv[4]), threads = (unsigned)atoi(argv[5]), same = 0;
     keep = open_plugin(argv[1], 7, RTLD_GLOBAL);
-    if (!times)
-        once(argv + 2, argv + 6);
+    if (!times) {
+        once(argv + 2, threads, argv + 6);
+        threads = 0;
+    }
     pthread_t ids[16];
     for (uintptr_t i = 0; i < threads; i++)
         if (pthread_create(&ids[i], NULL, work, (void *)i))

@@ -29,8 +29,13 @@ impl Plugins {
     }
 
     fn before_and_after(&self) -> [Value; 2] {
+        self.before_and_after_calls("5000")
+    }
+
+    /// Statistics from before and after an object goes that was called as often.
+    fn before_and_after_calls(&self, number: &str) -> [Value; 2] {
         let files = ["before", "after"].map(|name| self.program.dir().join(name));
-        self.run(&["0", "0", files[0].to_str().unwrap(), files[1].to_str().unwrap()]);
+        self.run(&["0", number, files[0].to_str().unwrap(), files[1].to_str().unwrap()]);
         files.map(|file| serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap())
     }
 }
@@ -69,6 +74,20 @@ fn sites_are_sent_back_before_the_code_that_they_call_goes() {
     assert_eq!(site(&before)["targets"][0]["patched"], true, "{before}");
     assert_eq!(site(&after)["state"], "learning", "{after}");
     assert_eq!(site(&after)["targets"].as_array().unwrap().len(), 0, "{after}");
+}
+
+#[test]
+fn calls_that_were_counted_are_forgotten_before_the_code_goes() {
+    let plugins = Plugins::build(&[]);
+    let [before, after] = plugins.before_and_after_calls("50");
+    // Too few for a branch; after them the site calls something else, which it decides on.
+    let end = plugins.program.stats().unwrap();
+    let targets = [&before, &after, &end].map(|stats| sites(stats, "libkeep.so")[0]["targets"].clone());
+    let are_patched = targets.each_ref().map(|targets| {
+        let targets = targets.as_array().unwrap().iter();
+        targets.map(|target| target["patched"].as_bool().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(are_patched, [vec![false], vec![], vec![true]], "{targets:?}");
 }
 
 #[test]

@@ -119,8 +119,9 @@ fn random(state: &mut u64) -> usize {
     (*state >> 16) as usize
 }
 
-/// Turns everything, and single sites, off and on, and has all learn anew, again and again while `calls` grows.
-fn control(runtime: &Runtime, calls: &AtomicUsize) {
+/// Turns everything, and single sites, off and on, has all learn anew, and some of the code go, again and again while
+/// `calls` grows.
+fn control(runtime: &Runtime, calls: &AtomicUsize, functions: &[u64]) {
     let mut next = 0;
     let mut wait = || {
         next += ROUND;
@@ -135,6 +136,9 @@ fn control(runtime: &Runtime, calls: &AtomicUsize) {
         until_free(|| runtime.set_sites(true, |site| site.line() % 3 == 0));
         wait();
         until_free(|| runtime.relearn_all());
+        wait();
+        // They are called all the same: it is as if others came to their places at once.
+        until_free(|| runtime.forget_code(&(functions[0]..functions[FUNCTIONS / 8]), 0));
         wait();
         until_free(|| runtime.set_mode(Mode::Off).then_some(()));
         thread::yield_now();
@@ -177,7 +181,7 @@ fn threads_call_sites_that_are_decided_switched_and_relearned() {
         fast
     };
     let fast: usize = thread::scope(|scope| {
-        (0..2).for_each(|_| drop(scope.spawn(|| control(&runtime, &calls))));
+        (0..2).for_each(|_| drop(scope.spawn(|| control(&runtime, &calls, &functions))));
         let callers: Vec<_> = (0..THREADS).map(|seed| scope.spawn(move || caller(seed))).collect();
         let ends: Vec<_> = callers.into_iter().map(|thread| thread.join()).collect();
         // Where a caller has failed, nobody must wait for its calls.
@@ -288,6 +292,65 @@ fn no_branch_is_opened_before_those_to_code_that_has_gone_are_free() {
         // SAFETY: likewise.
         unsafe { runtime.recycle(7, true) };
         assert_eq!(settle(&functions), 4);
+    }
+}
+
+#[test]
+fn what_was_counted_of_code_that_goes_makes_no_branch() {
+    // What is done to the runtime.
+    type Act<'a> = &'a dyn Fn(&Runtime);
+    let set = |mode| move |runtime: &Runtime| assert!(runtime.set_mode(mode));
+    let switch = |on| move |runtime: &Runtime| assert_eq!(runtime.set_sites(on, |_| true), Some(1));
+    let (on, off, freeze) = (set(Mode::On), set(Mode::Off), set(Mode::Freeze));
+    let (site_on, site_off) = (switch(true), switch(false));
+    // Branches that the site has before, what is done to it before the code goes, and what is done after that.
+    let cases: [(usize, Act, Act); 7] = [
+        (0, &|_| {}, &|_| {}),
+        (1, &|_| {}, &|_| {}),
+        (1, &site_off, &site_on),
+        (0, &off, &on),
+        (1, &off, &on),
+        (0, &freeze, &on),
+        (1, &freeze, &on),
+    ];
+    for (case, (branches, before, after)) in cases.into_iter().enumerate() {
+        let emitted = Synthetic::new(&[(Form::Inline, 1)], 3);
+        let runtime = runtime(&emitted.image);
+        let (site, functions) = (emitted.image.sites().next().unwrap(), emitted.functions());
+        let [first, gone, other] = functions[..] else { unreachable!() };
+        let fast = |target| call(&runtime, &emitted, &site, target, false);
+        assert!(branches == 0 || (0..LEARN_LIMIT + 2).any(|_| fast(first)));
+        assert!((1..if branches == 0 { LEARN_LIMIT } else { MISS_LIMIT }).all(|_| !fast(gone)));
+        before(&runtime);
+        assert_eq!(runtime.forget_code(&(gone..gone + 1), 7), Some(0), "no branch leads there");
+        if runtime.mode() == Mode::Freeze {
+            assert_eq!(fast(first), branches == 1, "{case}: a site that is frozen keeps its branches");
+        }
+        after(&runtime);
+        assert!((0..64 * MISS_LIMIT).any(|_| fast(other)), "{case}");
+        assert!(!fast(gone), "{case}: a branch leads to code that has gone");
+    }
+}
+
+#[test]
+fn a_site_that_counts_for_ever_or_rests_is_left_alone_when_code_goes() {
+    for rests in [false, true] {
+        let emitted = Synthetic::new(&[(Form::Inline, 1)], 2);
+        let runtime = runtime(&emitted.image);
+        let (site, functions) = (emitted.image.sites().next().unwrap(), emitted.functions());
+        let fast = |target| call(&runtime, &emitted, &site, target, false);
+        if !rests {
+            runtime.store_mode(Mode::Count);
+        }
+        assert_eq!((0..LEARN_LIMIT + 2).any(|_| fast(functions[0])), rests);
+        assert!((0..LEARN_LIMIT / 2).all(|_| !fast(functions[1])));
+        let record = runtime.records().next().unwrap();
+        if rests {
+            runtime.silence(record, Refusal::None);
+        }
+        assert_eq!(runtime.forget_code(&(functions[1]..functions[1] + 1), 7), Some(0));
+        assert_eq!((runtime.relearns(), fast(functions[0])), (0, rests));
+        assert!(record.targets.iter().any(|target| target.load(Ordering::Relaxed) == functions[1]));
     }
 }
 
