@@ -27,9 +27,9 @@ unsafe impl GlobalAlloc for Mapped {
     }
 }
 
-/// Hands out small zeroed objects that are never freed one by one, since a slow path may be reading them at any time. What
-/// they lie in goes with the image: in a program never, in the kernel a grace period after nobody comes to them. The first
-/// ones lie in the image.
+/// Hands out small zeroed objects that are never freed one by one, since a slow path may be reading them at any time.
+/// What they lie in goes after the image, in the kernel a grace period after nobody comes to them. The first ones lie in
+/// the image.
 #[derive(Debug, Default)]
 pub struct Arena {
     next: usize,
@@ -58,7 +58,7 @@ impl Arena {
         }
         let mut start = self.next.next_multiple_of(align_of::<T>());
         if start == 0 || start + size_of::<T>() > self.end {
-            start = System::map(System::CHUNK)?.as_ptr() as usize;
+            start = System::map_chunk()?.as_ptr() as usize;
             self.end = start + System::CHUNK;
         }
         self.next = start + size_of::<T>();

@@ -48,6 +48,10 @@ impl Port for System {
         user::System::map(length)
     }
 
+    fn map_chunk() -> Option<NonNull<u8>> {
+        user::System::map_chunk()
+    }
+
     unsafe fn unmap(start: *mut u8, length: usize) {
         // SAFETY: the caller's promise.
         unsafe { user::System::unmap(start, length) }

@@ -121,7 +121,8 @@ pub struct Chain {
 
 impl Chain {
     fn slot(&self, link: usize) -> &AtomicU64 {
-        // SAFETY: `slots` is memory for LINKS slots and the flags that is never unmapped; `link` is not above LINKS.
+        // SAFETY: `slots` is memory for LINKS slots and the flags, which is there as long as the image; `link` is not
+        // above LINKS.
         unsafe { &*((self.slots + link * 8) as *const AtomicU64) }
     }
 

@@ -456,8 +456,8 @@ impl Runtime {
     /// taken, but may be run speculatively. Returns how many sites they were, or `None` when another thread is
     /// patching. `now` is a number that rises with every call where branches are recycled, else 0.
     ///
-    /// A site that has counted calls into `code`, and would make a branch of them, forgets them. Whoever counts meanwhile
-    /// calls something else, or it would come to code that goes.
+    /// A site that has counted calls into `code`, and would make a branch of them, forgets them. Whoever counts
+    /// meanwhile calls something else, or it would come to code that goes.
     pub fn forget_code(&self, code: &Range<u64>, now: u64) -> Option<usize> {
         let _guard = self.lock()?;
         let mut sites = 0;
@@ -524,6 +524,12 @@ impl Runtime {
                 self.silence(record, refusal);
             }
         }
+    }
+
+    /// Gives back what is only there to be fast, and can be made anew. Returns `None` when another thread is patching.
+    pub fn drop_index(&self) -> Option<()> {
+        self.lock()?.get().index = Index::new();
+        Some(())
     }
 
     /// Sends all calls of the image's sites to the retpoline, for ever, without the records: nobody comes to a record

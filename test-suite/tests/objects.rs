@@ -91,6 +91,21 @@ fn calls_that_were_counted_are_forgotten_before_the_code_goes() {
 }
 
 #[test]
+fn what_an_object_has_mapped_is_given_back_after_it_has_gone() {
+    let program = Program::build("crowds.c", &["-rdynamic"]).unwrap();
+    let objects = ["keep", "go", "other"].map(|name| {
+        let path = program.dir().join(format!("lib{name}.so"));
+        compile("crowd.c", &["-fPIC", "-shared"], &path).unwrap();
+        path.into_os_string().into_string().unwrap()
+    });
+    let arguments: Vec<&str> = objects.iter().map(String::as_str).chain(["200"]).collect();
+    let run = program.run(&arguments).unwrap();
+    let mappings: Vec<u64> = run.stdout().split_whitespace().map(|count| count.parse().unwrap()).collect();
+    // One that goes leaves nine or so. A thread that comes besides has a stack, and memory of its own.
+    assert!(mappings[1] < mappings[0] + 30, "{mappings:?}");
+}
+
+#[test]
 fn one_report_speaks_for_all_objects_that_are_loaded() {
     let plugins = Plugins::build(&[]);
     let [before, after] = plugins.before_and_after();

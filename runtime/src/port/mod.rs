@@ -34,11 +34,15 @@ pub trait Port {
     /// Where text goes.
     type Output: Copy;
 
-    /// Bytes mapped at a time for small objects.
+    /// Bytes of [`Port::map_chunk`].
     const CHUNK: usize;
 
     /// Zeroed memory for data, or `None`. Callable in a signal handler.
     fn map(length: usize) -> Option<NonNull<u8>>;
+
+    /// The same for small objects of an image, which nobody comes to but by the image: the port may give it back once
+    /// that has gone.
+    fn map_chunk() -> Option<NonNull<u8>>;
 
     /// Gives memory back.
     ///
@@ -54,7 +58,8 @@ pub trait Port {
     fn chain_reserve() -> Option<(usize, usize)>;
 
     /// Memory for code and, behind it, for its data, as close below `image` as there is room. The code part
-    /// can be executed and is written with a [`CodeWriter`] alone; it is filled with traps.
+    /// can be executed and is written with a [`CodeWriter`] alone; it is filled with traps. It goes as that of
+    /// [`Port::map_chunk`] does.
     fn map_code(image: core::ops::Range<usize>, code: usize, data: usize) -> Option<NonNull<u8>>;
 
     /// Writes all of `bytes`.

@@ -37,6 +37,10 @@ impl Port for System {
         NonNull::new(unsafe { sys::relpoline_sys_alloc(images::owner(), length) })
     }
 
+    fn map_chunk() -> Option<NonNull<u8>> {
+        Self::map(Self::CHUNK)
+    }
+
     unsafe fn unmap(start: *mut u8, _: usize) {
         // SAFETY: the caller's promise.
         unsafe { sys::relpoline_sys_free(images::owner(), start) }

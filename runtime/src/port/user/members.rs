@@ -1,5 +1,5 @@
 //! The runtimes of one process. The executable and each shared object that was built with relpolines carries a copy,
-//! which keeps its sites, records and chains in its own image, so that unloading an object leaves nothing behind.
+//! which keeps its sites, records and chains in its own image, or in mappings that are given back after it (`left.rs`).
 //! What concerns the whole process, statistics and switches and code that is about to go, is done to all of them by
 //! whichever copy is asked.
 //!
@@ -12,15 +12,16 @@
 //! The dynamic linker holds a lock meanwhile, which the child of a fork may find held for ever by a thread that it does
 //! not have. So in a forked child each copy is by itself, unless the parent had only one thread (`fork.rs`).
 
-use super::sys;
+use super::{left, sys};
 use crate::options::Mode;
+use crate::port::{Port, System};
 use crate::runtime::Runtime;
 use crate::site::Image;
 use core::arch::global_asm;
 use core::cell::Cell;
 use core::ffi::{c_int, c_void};
 use core::ops::{ControlFlow, Deref};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 /// The copy of the executable or shared object that this one was linked into.
 pub static OWN: Member = Member::new();
@@ -34,6 +35,10 @@ pub struct Member {
     home: AtomicU32,
     /// The executable's copy, which lasts as long as the process: itself, or another one.
     leader: AtomicPtr<Member>,
+    /// What no other copy has at this place, 0 before this one starts.
+    number: AtomicU64,
+    /// Of the executable's copy: what those of shared objects have mapped.
+    left: left::List,
 }
 
 impl Deref for Member {
@@ -51,12 +56,16 @@ impl Member {
             ended: AtomicBool::new(false),
             home: AtomicU32::new(0),
             leader: AtomicPtr::new(core::ptr::null_mut()),
+            number: AtomicU64::new(0),
+            left: left::List::new(core::ptr::null_mut()),
         }
     }
 
     /// As [`Runtime::open`], in this process.
     pub fn open(&self, image: Option<Image>, mode: Mode) -> bool {
         self.settle(true);
+        // Not 0, which stands there before this.
+        self.number.store(System::ticks() | 1, Ordering::Relaxed);
         self.runtime.open(image, mode)
     }
 
@@ -84,6 +93,16 @@ impl Member {
     fn leader(&self) -> Option<&'static Self> {
         // SAFETY: it stays as long as the process, said who called `follow`.
         unsafe { self.leader.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// The list of what copies have mapped, if there is one that keeps it.
+    pub fn left(&self) -> Option<&'static left::List> {
+        self.leader().map(|leader| &leader.left)
+    }
+
+    /// What stays at this place until the image goes.
+    pub fn number(&self) -> &AtomicU64 {
+        &self.number
     }
 
     /// Whether this is the executable's copy, and speaks for the whole process.

@@ -5,6 +5,7 @@ pub mod api;
 mod chains;
 mod fork;
 pub mod image;
+mod left;
 mod lock;
 mod mem_file;
 mod members;
@@ -27,6 +28,8 @@ pub use symbols::Symbols;
 const STEP: usize = 64 * 1024;
 /// How many are tried: not so many that the code would lie further away than `patch::reaches` reckons with.
 const PLACES: usize = 4000;
+/// What mappings are made of.
+const PAGE: usize = 4096;
 /// `int3`: what memory for code is filled with.
 const TRAP: u8 = 0xcc;
 
@@ -50,10 +53,18 @@ impl Port for System {
     /// A descriptor.
     type Output = i32;
 
-    const CHUNK: usize = 64 * 1024;
+    const CHUNK: usize = 64 * 1024 - left::NOTE;
 
     fn map(length: usize) -> Option<NonNull<u8>> {
         sys::map(length)
+    }
+
+    fn map_chunk() -> Option<NonNull<u8>> {
+        let length = Self::CHUNK + left::NOTE;
+        let start = sys::map(length)?;
+        // SAFETY: a new mapping for this image alone; the caller knows of what lies in front of the note.
+        unsafe { left::add(start, length) };
+        Some(start)
     }
 
     unsafe fn unmap(start: *mut u8, length: usize) {
@@ -71,6 +82,7 @@ impl Port for System {
     }
 
     fn map_code(image: Range<usize>, code: usize, data: usize) -> Option<NonNull<u8>> {
+        let data = (data + left::NOTE).next_multiple_of(PAGE);
         // Below the image: above an executable grows its heap.
         let highest = (image.start & !(STEP - 1)).checked_sub((code + data).next_multiple_of(STEP))?;
         let start = (0..PLACES)
@@ -81,6 +93,8 @@ impl Port for System {
         let ready =
             unsafe { sys::replace_by_data(start.as_ptr() as usize + code, data) } && fill(start, code);
         if ready {
+            // SAFETY: as in `map_chunk`.
+            unsafe { left::add(start, code + data) };
             return Some(start);
         }
         // SAFETY: as above.

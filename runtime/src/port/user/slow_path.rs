@@ -240,7 +240,7 @@ extern "C" fn first_call(cell: *const Cell) {
 }
 
 extern "C" fn limit_reached(record: *const Record) {
-    // SAFETY: the gate held the address of the site's record; records are never freed.
+    // SAFETY: the gate held the address of the site's record, which is there as long as the site.
     super::members::OWN.limit_reached(unsafe { &*record });
 }
 

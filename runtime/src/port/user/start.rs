@@ -1,6 +1,7 @@
 //! Start and end of the program.
 
 use super::image::{self, FileName};
+use super::left;
 use super::lock::until_free;
 use super::members::{self, Member, OWN};
 use super::slow_path;
@@ -121,6 +122,7 @@ fn prepare(image: &Image, options: Options) {
         }
         ControlFlow::Continue(())
     });
+    left::give_back();
     if let Some(patterns) = options.never_object {
         match image::file_name(image.text.start) {
             Some(file) if options::is_named(patterns, file.name()) => {
@@ -258,6 +260,9 @@ fn leave(image: &Image) {
         let _ = until_free(other, || other.forget_code(&code, 0));
         ControlFlow::Continue(())
     });
+    let _ = until_free(&OWN, || OWN.drop_index());
+    // What this object has mapped beside, another one gives back when it has gone.
+    left::give_back();
 }
 
 /// Calls `action` with every runtime of the process, or with this one.

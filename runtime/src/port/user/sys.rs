@@ -202,6 +202,21 @@ pub unsafe fn unmap(start: *mut u8, length: usize) {
     let _ = unsafe { syscall(libc::SYS_munmap, [start as usize, length, 0, 0, 0, 0]) };
 }
 
+/// The number at an address of this process, where nothing may be mapped any more.
+///
+/// # Errors
+/// The error number, `EFAULT` if nothing can be read there.
+pub fn read_memory(address: usize) -> Result<u64, i32> {
+    let mut number = 0u64;
+    let length = size_of::<u64>();
+    let here = libc::iovec { iov_base: (&raw mut number).cast(), iov_len: length };
+    let there = libc::iovec { iov_base: address as *mut _, iov_len: length };
+    let [here, there] = [&raw const here as usize, &raw const there as usize];
+    // SAFETY: what is read goes to `number`.
+    let read = unsafe { syscall(libc::SYS_process_vm_readv, [process_id() as usize, here, 1, there, 1, 0]) };
+    if read? == length { Ok(number) } else { Err(libc::EIO) }
+}
+
 /// Has the kernel zero the memory in forked children.
 pub fn wipe_on_fork(start: NonNull<u8>, length: usize) -> bool {
     let length = length.next_multiple_of(4096);
