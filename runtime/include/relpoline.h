@@ -5,7 +5,11 @@
  * The functions are in librelpoline_rt.a, which relpoline-clang links by itself. They act on the whole process:
  * the executable and every shared object that was built with relpolines, by the same version. A program that was built
  * without may include this, too: RELPOLINE_NEVER is nothing then, and the functions do nothing and return -1, or
- * ENOTSUP. The macro __RELPOLINE__, which relpoline-clang and `relpoline flags` define, tells. */
+ * ENOTSUP. The macro __RELPOLINE__, which relpoline-clang and `relpoline flags` define, tells.
+ *
+ * None of the functions may be called in a signal handler: they walk the dynamic linker's list of objects, and in a
+ * handler that interrupts dlopen, dlclose or another walk (exceptions make some) they may crash or wait for ever. Have
+ * the handler set a flag, and call them where that is looked at. Calls of converted sites in handlers are no matter. */
 #ifndef RELPOLINE_H
 #define RELPOLINE_H
 
@@ -45,8 +49,9 @@ extern "C" {
 
 /* Sets the mode of the whole process: of the executable and all shared objects that were built with relpolines; in a
  * child that was forked out of one of several threads, of the object alone that calls this.
- * Returns 0, or -1 when it could not be set: there is no such mode, the runtime is busy (in a signal handler, say), or
- * was started with mode=count. Threads may call the sites meanwhile. */
+ * Returns 0, or -1 when it could not be set: there is no such mode, the runtime is busy, or it was started with
+ * mode=count. It is busy while a thread patches, which is waited for, but a second at most: that thread may have been
+ * stopped, or interrupted by this very call. Threads may call the sites meanwhile. */
 RELPOLINE_FUNCTION int relpoline_set_mode(int mode);
 
 /* Turns sites off (0) or on (1): the one at this address, as statistics print it ("address"); those in functions of

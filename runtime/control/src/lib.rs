@@ -1,6 +1,9 @@
 //! What a Rust program may say to the relpoline runtime, which `relpoline-rustc` links into it: the functions of
 //! `relpoline.h`. In a program that was built without relpolines each of them returns [`Error::NotBuilt`].
 //!
+//! None of them may be called in a signal handler: they walk the dynamic linker's list of objects, and in a handler
+//! that interrupts `dlopen`, `dlclose` or another walk (panics that unwind make some) they may crash or wait for ever.
+//!
 //! ```
 //! use relpoline_control::{Error, Mode, set_mode};
 //!
@@ -32,8 +35,9 @@ pub enum Mode {
 pub enum Error {
     /// The program was built without relpolines.
     NotBuilt,
-    /// The runtime is busy (this is a signal handler, say), or the process counts calls and patches nothing; of
-    /// [`relearn`], also that nothing is learned, because the process is off or frozen.
+    /// The runtime is busy, or the process counts calls and patches nothing; of [`relearn`], also that nothing is
+    /// learned, because the process is off or frozen. It is busy while a thread patches, which is waited for, but a
+    /// second at most.
     Busy,
     /// The system said no, by this `errno` number.
     System(i32),

@@ -1,4 +1,4 @@
-//! The C interface, `include/relpoline.h`.
+//! The C interface, `include/relpoline.h`. Not for signal handlers: see [`members::each`].
 
 use super::image::file_name;
 use super::lock::until_free;

@@ -216,7 +216,8 @@ unsafe extern "C" {
 }
 
 /// Calls `action` with every copy of the process that has been started, or with this one where the others are not
-/// known, until it breaks. No object is unloaded meanwhile. Not for signal handlers.
+/// known, until it breaks. No object is unloaded meanwhile. Not for signal handlers: the thread may be changing the
+/// list just now, or hold its lock.
 pub fn each<F: FnMut(&Member) -> ControlFlow<()>>(mut action: F) {
     extern "C" fn object<F: FnMut(&Member) -> ControlFlow<()>>(
         info: *const libc::dl_phdr_info,
