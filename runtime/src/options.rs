@@ -1,5 +1,5 @@
-//! `RELPOLINE_OPTIONS="key=value:key=value"`. One table holds the options; the help text and the report of an
-//! unknown one come from it.
+//! `RELPOLINE_OPTIONS="key=value:key=value"`. [`TABLE`] is the only list of the options: parsing, help and error
+//! messages all come from it.
 
 /// What the runtime is to do.
 #[repr(u8)]
@@ -24,6 +24,11 @@ impl Mode {
             Self::Count => "count",
             Self::Freeze => "freeze",
         }
+    }
+
+    fn of_name(name: &[u8]) -> Option<Self> {
+        let all = [Self::On, Self::Off, Self::Count, Self::Freeze];
+        all.into_iter().find(|mode| mode.name().as_bytes() == name)
     }
 
     /// The mode of this number.
@@ -69,60 +74,143 @@ impl Options<'_> {
     };
 }
 
-/// Name, values and meaning of every option.
-pub const TABLE: [(&str, &str, &str); 7] = [
-    (
-        "mode",
-        "on|off|count|freeze",
-        "learn and patch; stay on retpolines; count every call and patch nothing; use a profile and patch nothing more",
-    ),
-    ("stats", "FILE", "write statistics (JSON) to FILE at exit; %p is the process id"),
-    ("profile", "FILE", "start with the targets that FILE names, and save what was learned to it at exit"),
-    ("never", "NAME,...", "calls in functions of these names stay retpolines; * stands for anything"),
-    ("never_object", "NAME,...", "likewise for executables and shared objects (file names without folders)"),
-    ("verbose", "0|1", "say at exit on standard error why sites were not patched"),
-    ("help", "0|1", "print this table on standard error at start"),
+/// One option.
+pub struct Spec {
+    key: Key,
+    /// What stands in front of `=`.
+    pub name: &'static str,
+    /// What it takes.
+    pub values: &'static str,
+    /// What it does.
+    pub meaning: &'static str,
+}
+
+/// A number for each row, and not a function: the runtime has no indirect call of its own.
+#[derive(Clone, Copy)]
+enum Key {
+    Mode,
+    Stats,
+    Profile,
+    Never,
+    NeverObject,
+    Verbose,
+    Help,
+}
+
+/// Every option.
+pub const TABLE: [Spec; 7] = [
+    Spec {
+        key: Key::Mode,
+        name: "mode",
+        values: "on|off|count|freeze",
+        meaning: "learn and patch; stay on retpolines; count every call and patch nothing; use a profile and patch \
+                  nothing more",
+    },
+    Spec {
+        key: Key::Stats,
+        name: "stats",
+        values: "FILE",
+        meaning: "write statistics (JSON) to FILE at exit; %p is the process id",
+    },
+    Spec {
+        key: Key::Profile,
+        name: "profile",
+        values: "FILE",
+        meaning: "start with the targets that FILE names, and save what was learned to it at exit",
+    },
+    Spec {
+        key: Key::Never,
+        name: "never",
+        values: "NAME,...",
+        meaning: "calls in functions of these names stay retpolines; * stands for anything",
+    },
+    Spec {
+        key: Key::NeverObject,
+        name: "never_object",
+        values: "NAME,...",
+        meaning: "likewise for executables and shared objects (file names without folders)",
+    },
+    Spec {
+        key: Key::Verbose,
+        name: "verbose",
+        values: "0|1",
+        meaning: "say at exit on standard error why sites were not patched",
+    },
+    Spec {
+        key: Key::Help,
+        name: "help",
+        values: "0|1",
+        meaning: "print this table on standard error at start",
+    },
 ];
 
-/// An option that was not understood.
+/// What is wrong with an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Error<'a> {
     /// The text between two colons.
     pub item: &'a [u8],
-    /// Values that the key takes, if the key is known.
-    pub expected: Option<&'static str>,
+    /// What is wrong with it.
+    pub fault: Fault,
 }
 
-/// Reads options. What is not understood is passed to `report` and has no effect.
+/// What can be wrong with an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// There is no such option.
+    Unknown,
+    /// Nothing is behind the name; these are the values that it takes.
+    NoValue(&'static str),
+    /// It does not take the value, but these.
+    Value(&'static str),
+    /// A list that was given before. Only this one holds.
+    Again,
+}
+
+/// Reads options. What is not understood is passed to `report` and has no effect. The last of several values holds, so
+/// that one can be appended; for a list, of which somebody may expect the sum, `report` is called.
 pub fn parse<'a>(text: &'a [u8], mut report: impl FnMut(Error<'a>)) -> Options<'a> {
     let mut options = Options::NONE;
     for item in text.split(|&byte| byte == b':').filter(|item| !item.is_empty()) {
         let split = item.iter().position(|&byte| byte == b'=');
-        let (key, value) = split.map_or((item, &b""[..]), |at| (&item[..at], &item[at + 1..]));
-        let known = TABLE.iter().find(|(name, ..)| name.as_bytes() == key);
-        let understood = match (key, value) {
-            (b"mode", b"on") => set(&mut options.mode, Mode::On),
-            (b"mode", b"off") => set(&mut options.mode, Mode::Off),
-            (b"mode", b"count") => set(&mut options.mode, Mode::Count),
-            (b"mode", b"freeze") => set(&mut options.mode, Mode::Freeze),
-            (b"stats", file) if !file.is_empty() => set(&mut options.stats, Some(file)),
-            (b"profile", file) if !file.is_empty() => set(&mut options.profile, Some(file)),
-            (b"never", names) if !names.is_empty() => set(&mut options.never, Some(names)),
-            (b"never_object", names) if !names.is_empty() => set(&mut options.never_object, Some(names)),
-            (b"help", b"0" | b"1") => set(&mut options.help, value == b"1"),
-            (b"verbose", b"0" | b"1") => set(&mut options.verbose, value == b"1"),
-            _ => false,
+        let (name, value) = split.map_or((item, &b""[..]), |at| (&item[..at], &item[at + 1..]));
+        let result = match TABLE.iter().find(|spec| spec.name.as_bytes() == name) {
+            None => Err(Fault::Unknown),
+            Some(spec) if value.is_empty() => Err(Fault::NoValue(spec.values)),
+            Some(spec) => options.set(spec, value),
         };
-        if !understood {
-            report(Error { item, expected: known.map(|&(_, values, _)| values) });
+        if let Err(fault) = result {
+            report(Error { item, fault });
         }
     }
     options
 }
 
-fn set<T>(place: &mut T, value: T) -> bool {
-    *place = value;
-    true
+impl<'a> Options<'a> {
+    fn set(&mut self, spec: &Spec, value: &'a [u8]) -> Result<(), Fault> {
+        let wrong = Fault::Value(spec.values);
+        match spec.key {
+            Key::Mode => self.mode = Mode::of_name(value).ok_or(wrong)?,
+            Key::Stats => self.stats = Some(value),
+            Key::Profile => self.profile = Some(value),
+            Key::Never => return set_list(&mut self.never, value),
+            Key::NeverObject => return set_list(&mut self.never_object, value),
+            Key::Verbose => self.verbose = switch(value).ok_or(wrong)?,
+            Key::Help => self.help = switch(value).ok_or(wrong)?,
+        }
+        Ok(())
+    }
+}
+
+fn set_list<'a>(list: &mut Option<&'a [u8]>, value: &'a [u8]) -> Result<(), Fault> {
+    if list.replace(value).is_some() { Err(Fault::Again) } else { Ok(()) }
+}
+
+fn switch(value: &[u8]) -> Option<bool> {
+    match value {
+        b"0" => Some(false),
+        b"1" => Some(true),
+        _ => None,
+    }
 }
 
 /// Whether `name` is one of `patterns`, which are separated by commas.
@@ -181,10 +269,34 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_reported_and_has_no_effect() {
-        let (options, errors) = read("mode=maybe:colour=red:stats=");
+        let (options, errors) = read("mode=maybe:colour=red:stats=:mode:verbose=2");
         assert_eq!(options, Options::NONE);
-        assert_eq!(errors.len(), 3);
-        assert_eq!(errors[0].expected, Some("on|off|count|freeze"));
-        assert_eq!((errors[1].item, errors[1].expected), (&b"colour=red"[..], None));
+        let modes = "on|off|count|freeze";
+        let expected: [(&str, Fault); 5] = [
+            ("mode=maybe", Fault::Value(modes)),
+            ("colour=red", Fault::Unknown),
+            ("stats=", Fault::NoValue("FILE")),
+            ("mode", Fault::NoValue(modes)),
+            ("verbose=2", Fault::Value("0|1")),
+        ];
+        assert_eq!(errors, expected.map(|(item, fault)| Error { item: item.as_bytes(), fault }));
+    }
+
+    #[test]
+    fn a_second_list_is_reported_and_a_second_value_holds() {
+        let (options, errors) = read("never=a,b:mode=off:never_object=x:mode=count:never=c:never_object=y");
+        let again = |item: &'static str| Error { item: item.as_bytes(), fault: Fault::Again };
+        assert_eq!(errors, [again("never=c"), again("never_object=y")]);
+        assert_eq!((options.never, options.never_object), (Some(&b"c"[..]), Some(&b"y"[..])));
+        assert_eq!(options.mode, Mode::Count);
+    }
+
+    #[test]
+    fn every_row_is_an_option() {
+        for spec in TABLE {
+            let value = spec.values.split('|').next().unwrap();
+            let text = std::format!("{}={value}", spec.name);
+            assert_eq!(read(&text).1, [], "{text}");
+        }
     }
 }

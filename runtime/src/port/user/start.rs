@@ -8,7 +8,7 @@ use super::slow_path;
 use super::symbols::Symbols;
 use super::sys::{self, Mapping};
 use super::warm::{self, Failure};
-use crate::options::{self, Mode, Options};
+use crate::options::{self, Fault, Mode, Options, Spec};
 use crate::output::{Out, decimal, expand_path};
 use crate::port::{Port, System};
 use crate::profile;
@@ -318,34 +318,24 @@ fn read_options() -> Options<'static> {
     // SAFETY: only the start of the program, or of this object, comes here, on one thread.
     let room = unsafe { core::slice::from_raw_parts_mut((&raw mut TEXT).cast::<u8>(), TEXT_MAX) };
     let Some(text) = room.get_mut(..given.len()) else {
+        let (mut found, mut most) = ([0; 20], [0; 20]);
         complain(&[
-            b"RELPOLINE_OPTIONS has no effect: it is longer than 16384 bytes, expected a shorter one",
+            b"RELPOLINE_OPTIONS has no effect: it has ",
+            decimal(given.len() as u64, &mut found),
+            b" bytes, expected ",
+            decimal(TEXT_MAX as u64, &mut most),
+            b" at most; make it shorter",
         ]);
         return Options::NONE;
     };
     text.copy_from_slice(given);
     let text = &*text;
-    let options = options::parse(text, |error| {
-        let (wrong, expected) = match error.expected {
-            Some(values) => ("' has a value that it does not take, expected ", values),
-            None => (
-                "' is not an option, expected ",
-                "mode=, stats=, profile=, never=, never_object=, verbose= or help=",
-            ),
-        };
-        complain(&[
-            b"RELPOLINE_OPTIONS: '",
-            error.item,
-            wrong.as_bytes(),
-            expected.as_bytes(),
-            b"; RELPOLINE_OPTIONS=help=1 lists all",
-        ]);
-    });
+    let options = options::parse(text, complain_of_option);
     if options.help {
         let mut out = Out::new(2);
         out.text("RELPOLINE_OPTIONS=\"key=value:key=value\"\n");
-        for (key, values, meaning) in options::TABLE {
-            out.text("  ").text(key).text("=").text(values).text("\n      ").text(meaning).text("\n");
+        for Spec { name, values, meaning, .. } in options::TABLE {
+            out.text("  ").text(name).text("=").text(values).text("\n      ").text(meaning).text("\n");
         }
         let _ = out.finish();
     }
@@ -378,13 +368,43 @@ fn variable<'a>(prefix: &[u8]) -> Option<&'a [u8]> {
 }
 
 fn complain(parts: &[&[u8]]) {
+    complain_by(|out| {
+        for part in parts {
+            out.bytes(part);
+        }
+    });
+}
+
+fn complain_by(write: impl FnOnce(&mut Out)) {
     let mut out = Out::new(2);
     out.text("relpoline: error: ");
-    for part in parts {
-        out.bytes(part);
-    }
+    write(&mut out);
     out.text("\n");
     let _ = out.finish();
+}
+
+fn complain_of_option(error: options::Error) {
+    complain_by(|out| {
+        out.text("RELPOLINE_OPTIONS: '").bytes(error.item);
+        match error.fault {
+            Fault::Unknown => {
+                out.text("' is not an option, expected one of");
+                for Spec { name, .. } in options::TABLE {
+                    out.text(" ").text(name).text("=");
+                }
+            }
+            Fault::NoValue(values) => {
+                out.text("' has no value, expected ").text(values).text(" behind '='");
+            }
+            Fault::Value(values) => {
+                out.text("' has a value that it does not take, expected ").text(values);
+            }
+            Fault::Again => {
+                out.text("' takes the place of the list before it, expected one list; separate its names by commas");
+            }
+        }
+        out.text("; RELPOLINE_OPTIONS=help=1 lists all");
+    });
 }
 
 fn reason(error: i32) -> &'static [u8] {
