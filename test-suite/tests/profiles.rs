@@ -185,6 +185,8 @@ fn what_is_no_profile_is_rejected_with_one_line() {
         let errors = &ended.1;
         assert!(errors.lines().count() == 1 && errors.contains(expected), "{expected}: {errors}");
         assert!(errors.contains("RELPOLINE_OPTIONS=profile=FILE"), "{errors}");
+        // Nobody misses a profile; what is none may be anything.
+        assert_eq!(errors.contains("Remove"), !errors.contains("line 1:"), "{errors}");
         assert_eq!(ended.total("patches"), 0);
     }
     std::fs::remove_file(&profile).unwrap();
@@ -192,6 +194,7 @@ fn what_is_no_profile_is_rejected_with_one_line() {
     let errors = run(&program, &profile, "", "20").1;
     assert_eq!(errors.lines().count(), 2, "reading and writing: {errors}");
     assert!(errors.contains("it is a directory") && errors.contains("left alone"), "{errors}");
+    assert!(!errors.contains("Remove"), "{errors}");
 }
 
 #[test]

@@ -155,14 +155,20 @@ fn prepare(image: &Image, options: Options) {
     let name = room.as_mut().and_then(|room| expand_path(path, sys::process_id(), &[], room));
     let result =
         name.ok_or(Failure::System(libc::ENAMETOOLONG)).and_then(|name| warm::start(&OWN, image, name));
-    const ADVICE: &[u8] = b"; nothing was taken from it. Remove the file, or name another one: \
+    const ADVICE: &[u8] = b"; nothing was taken from it. Name another file: RELPOLINE_OPTIONS=profile=FILE";
+    // Only of a profile may be said that nobody will miss it.
+    const REMOVE: &[u8] = b"; nothing was taken from it. Remove the file, or name another one: \
         RELPOLINE_OPTIONS=profile=FILE";
     match result {
         Ok(()) => {}
         Err(Failure::System(error)) => {
-            complain(&[b"cannot read the profile ", path, b": ", reason(error), ADVICE])
+            let mut digits = [0; 20];
+            let [why, number] = reason(error, &mut digits);
+            complain(&[b"cannot read the profile ", path, b": ", why, number, ADVICE])
         }
         Err(Failure::Format(profile::Error { line, expected })) => {
+            // The first line says that it is a profile.
+            let advice = if line == 1 { ADVICE } else { REMOVE };
             let mut digits = [0; 20];
             let line = decimal(line, &mut digits);
             complain(&[
@@ -171,14 +177,14 @@ fn prepare(image: &Image, options: Options) {
                 line,
                 b": expected ",
                 expected.as_bytes(),
-                ADVICE,
+                advice,
             ]);
         }
         Err(Failure::Stale) => {
             complain(&[
                 path,
                 b" is the profile of another program: none of its sites and targets is here",
-                ADVICE,
+                REMOVE,
             ]);
         }
     }
@@ -214,11 +220,14 @@ extern "C" fn end() {
             write_statistics(name, whole_process)
         });
         if let Err(error) = result {
+            let mut digits = [0; 20];
+            let [why, number] = reason(error, &mut digits);
             complain(&[
                 b"cannot write statistics to ",
                 path,
                 b": ",
-                reason(error),
+                why,
+                number,
                 b"; name a writable file: RELPOLINE_OPTIONS=stats=FILE",
             ]);
         }
@@ -235,11 +244,14 @@ extern "C" fn end() {
             warm::save(name, written.ok_or(libc::ENAMETOOLONG)?, whole_process)
         });
         if let Err(error) = result {
+            let mut digits = [0; 20];
+            let [why, number] = reason(error, &mut digits);
             complain(&[
                 b"cannot write the profile ",
                 path,
                 b": ",
-                reason(error),
+                why,
+                number,
                 b"; name a writable file: RELPOLINE_OPTIONS=profile=FILE",
             ]);
         }
@@ -407,8 +419,9 @@ fn complain_of_option(error: options::Error) {
     });
 }
 
-fn reason(error: i32) -> &'static [u8] {
-    match error {
+/// What an error number of the system means; the number itself where that is not known.
+fn reason(error: i32, digits: &mut [u8; 20]) -> [&[u8]; 2] {
+    let text: &[u8] = match error {
         libc::EACCES | libc::EPERM => b"permission denied",
         libc::EFBIG => b"the file would be larger than allowed (ulimit -f)",
         libc::ENXIO => b"nobody reads the pipe",
@@ -423,6 +436,8 @@ fn reason(error: i32) -> &'static [u8] {
         libc::EROFS => b"read-only file system",
         libc::ENOSPC => b"no space left",
         libc::ENAMETOOLONG => b"the name is too long",
-        _ => b"the system refused",
-    }
+        libc::ENOMEM => b"no memory left",
+        _ => return [b"the system refused, error ", decimal(error as u64, digits)],
+    };
+    [text, b""]
 }
