@@ -15,7 +15,6 @@
 //! ```
 #![no_std]
 
-use core::arch::asm;
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::fmt;
 
@@ -138,13 +137,19 @@ macro_rules! symbol {
         fn $name() -> Result<*const c_void, Error> {
             let address: *const c_void;
             // SAFETY: only loads a word that the linker fills.
+            #[cfg(target_arch = "x86_64")]
             unsafe {
-                asm!(
+                core::arch::asm!(
                     concat!(".weak ", stringify!($name)),
                     concat!("mov {}, qword ptr [rip + ", stringify!($name), "@GOTPCREL]"),
                     out(reg) address,
                     options(nostack, pure, readonly, preserves_flags)
                 );
+            }
+            // No other target has relpolines.
+            #[cfg(not(target_arch = "x86_64"))]
+            {
+                address = core::ptr::null();
             }
             if address.is_null() { Err(Error::NotBuilt) } else { Ok(address) }
         }
