@@ -64,8 +64,24 @@ fn protected_code_passes_and_what_was_linked_with_it_is_told_apart() {
     let audit = files.audit("a");
     assert!(audit["elsewhere"]["raw"].as_u64().unwrap() > 100, "a static libc is not protected");
     assert_eq!(audit["relpoline_sites"]["inline"], 1);
-    assert_eq!(files.run(RELPOLINE, "audit --all a").status, 1);
-    assert_eq!(files.run(RELPOLINE, "audit --strict a").status, 1);
+    for (option, left) in
+        [("--all", " raw indirect branches"), ("--strict", " unprotected indirect branches")]
+    {
+        let outcome = files.run(RELPOLINE, &format!("audit {option} a"));
+        assert_eq!(outcome.status, 1, "{outcome:?}");
+        let verdict = outcome.stdout.lines().next().unwrap();
+        assert!(verdict.contains(left) && verdict.contains(" left"), "{verdict}");
+    }
+    // Nothing is raw, and yet something is left.
+    files.run(REAL_CLANG, "-O2 -fPIC -fno-plt -c got.c").in_silence();
+    let outcome = files.run(RELPOLINE, "audit --strict got.o");
+    let verdict = "got.o: not built by relpoline; 2 unprotected indirect branches left\n";
+    assert!(outcome.status == 1 && outcome.stdout.starts_with(verdict), "{outcome:?}");
+    let outcome = files.run(RELPOLINE, "audit got.o").succeeds();
+    assert!(
+        outcome.stdout.starts_with("got.o: not built by relpoline; no raw indirect branch\n"),
+        "{outcome:?}"
+    );
 }
 
 #[test]

@@ -41,11 +41,13 @@ pub struct Counts {
     raw: usize,
 }
 
-impl Counts {
-    /// What must not be left: raw branches, and what may hide some.
-    fn bad(&self) -> usize {
-        self.raw + self.undecoded
-    }
+/// What must not be left: it makes the audit fail, and the verdict names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Left {
+    /// Indirect branches without protection.
+    branches: usize,
+    /// What may hide some.
+    undecoded: usize,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -146,14 +148,22 @@ impl Report {
 
     /// Whether branches are left that should not be.
     pub fn fails(&self, scope: Scope) -> bool {
-        let anywhere = scope != Scope::BuiltHere || self.built_functions == 0;
-        let bad = self.built_here.bad() + if anywhere { self.elsewhere.bad() } else { 0 };
-        bad > 0 || (scope == Scope::Strict && self.indirect() > 0)
+        self.left(scope) != Left { branches: 0, undecoded: 0 }
     }
 
-    /// Branches through PLT and GOT.
-    fn indirect(&self) -> usize {
-        [&self.built_here, &self.elsewhere].iter().map(|counts| counts.plt + counts.got).sum()
+    /// Whether only code that was built here is judged.
+    fn judges_built_here_alone(&self, scope: Scope) -> bool {
+        scope == Scope::BuiltHere && self.built_functions > 0
+    }
+
+    fn left(&self, scope: Scope) -> Left {
+        let judged = [&self.built_here, &self.elsewhere];
+        let judged = if self.judges_built_here_alone(scope) { &judged[..1] } else { &judged };
+        let indirect = |counts: &Counts| if scope == Scope::Strict { counts.plt + counts.got } else { 0 };
+        Left {
+            branches: judged.iter().map(|counts| counts.raw + indirect(counts)).sum(),
+            undecoded: judged.iter().map(|counts| counts.undecoded).sum(),
+        }
     }
 
     /// For people.
@@ -205,29 +215,25 @@ impl Report {
     }
 
     fn verdict(&self, scope: Scope) -> String {
-        let (here, there) = (&self.built_here, &self.elsewhere);
-        if scope == Scope::Strict && self.built_functions > 0 {
-            let branches = self.indirect() + here.raw + there.raw;
-            let undecoded = here.undecoded + there.undecoded;
-            let left = left(&[(branches, "unprotected indirect branch"), (undecoded, UNDECODED)]);
-            return left.unwrap_or("no unprotected indirect branch".into());
-        }
-        let left =
-            |counts: &Counts| left(&[(counts.raw, "raw indirect branch"), (counts.undecoded, UNDECODED)]);
-        match (self.built_functions, left(here)) {
-            (0, _) => {
+        let thing =
+            if scope == Scope::Strict { "unprotected indirect branch" } else { "raw indirect branch" };
+        let left = self.left(scope);
+        let left = left_of(&[(left.branches, thing), (left.undecoded, UNDECODED)]);
+        match (self.built_functions, left) {
+            (0, left) => {
                 let SiteCounts { inline, stub } = self.relpoline_sites;
                 // Only what is linked can be told to be a kernel's.
                 let what = match inline + stub {
                     0 => "not built by relpoline",
                     _ => "has relpolines, but lists no function built here (of a kernel, or assembly)",
                 };
-                format!("{what}; {}", left(there).unwrap_or("no raw indirect branch".into()))
+                format!("{what}; {}", left.unwrap_or(format!("no {thing}")))
             }
-            (functions, None) => {
-                format!("no raw indirect branch in the {} built here", count(functions, "function"))
-            }
-            (_, Some(left)) => format!("{left} in code built here"),
+            (functions, left) if self.judges_built_here_alone(scope) => match left {
+                Some(left) => format!("{left} in code built here"),
+                None => format!("no {thing} in the {} built here", count(functions, "function")),
+            },
+            (_, left) => left.unwrap_or(format!("no {thing}")),
         }
     }
 
@@ -265,7 +271,7 @@ impl Report {
 }
 
 /// `1 raw indirect branch and 2 undecoded instructions left`. None: nothing is.
-fn left(things: &[(usize, &str)]) -> Option<String> {
+fn left_of(things: &[(usize, &str)]) -> Option<String> {
     let parts: Vec<String> = things
         .iter()
         .filter(|(number, _)| *number > 0)
