@@ -29,7 +29,7 @@ pub fn error(name: &str, text: &str) {
 
 fn complain(name: &str, kind: &str, text: &str) {
     // There is no place left to say that standard error is closed.
-    let _ = writeln!(io::stderr(), "{name}: {kind}: {text}");
+    let _ = writeln!(io::stderr(), "{name}: {kind}: {}", visible(text));
 }
 
 /// Replaces this process by `command`, so that exit status and signals are the command's own. Only returns
@@ -77,6 +77,11 @@ pub fn parse_switch(value: &OsStr) -> Option<bool> {
     }
 }
 
+}
+
+/// The same for a text that may have several lines.
+fn visible(text: &str) -> String {
+    text.replace(|letter: char| letter.is_control() && letter != '\n', "\u{fffd}")
 /// A number with its thousands apart: `1,234,567`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();

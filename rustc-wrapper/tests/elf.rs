@@ -161,6 +161,21 @@ fn nothing_unprotected_is_left_but_what_is_allowed_for_a_reason() {
     files.write("allow.toml", "[[allow]]\nfunction = 'hidden*'\n");
     let outcome = files.run(RELPOLINE, "audit --allow allow.toml a");
     assert!(outcome.status == 2 && outcome.stderr.contains("missing field `reason`"), "{outcome:?}");
+    // Names are shown as they are to nobody's terminal.
+    files.write("allow.toml", "[[allow]]\nfunction = \"\\u001b[2J\"\nreason = 'r'\n");
+    let outcome = files.run(RELPOLINE, "audit --allow allow.toml a").succeeds();
+    assert!(outcome.stderr.contains("function '\u{fffd}[2J'"), "{outcome:?}");
+    files.write("allow.toml", "[[allow]]\nfunction = 'f'\nreason = 'r'\n\"\\u001b[2J\" = 1\n");
+    files.run(RELPOLINE, "audit --allow allow.toml a").fails_with(2, &["line 4: ", "`\u{fffd}[2J`"]);
+    files.run("mkfifo", "fifo").in_silence();
+    for (list, why) in [
+        ("/dev/zero", "it is neither a regular file nor a pipe"),
+        ("fifo", "nobody writes to it"),
+        (".", "Is a directory"),
+    ] {
+        let line = format!("audit --allow {list} a");
+        files.run(RELPOLINE, &line).fails_with(2, &[&format!("cannot read {list}: "), why]);
+    }
 }
 
 #[test]

@@ -53,9 +53,11 @@ fn what_is_no_statistics_is_refused() {
         .run(RELPOLINE, "report /dev/zero")
         .fails_with(2, &["cannot read /dev/zero", "neither a regular file nor"]);
     files.write("empty", EMPTY);
-    let mut pipe = common::command("sh");
-    pipe.args(["-c", "cat empty | $0 report /dev/stdin", RELPOLINE]);
-    assert!(pipe.current_dir(files.path(".")).output().unwrap().stdout.starts_with(b"<!DOCTYPE html>"));
+    let pipe = files.script("pipe", "(sleep 0.1; cat empty) | $1 report /dev/stdin");
+    let page = files.run(pipe, RELPOLINE).in_silence().stdout;
+    assert!(page.starts_with("<!DOCTYPE html>"), "{page}");
+    files.run("mkfifo", "fifo").in_silence();
+    files.run(RELPOLINE, "report fifo").fails_with(2, &["cannot read fifo", "nobody writes to it"]);
     files.run(RELPOLINE, "report empty").in_silence();
 }
 

@@ -6,10 +6,13 @@ use super::{
     kernel,
     scan::{Class, Finding},
 };
-use crate::elf::{Image, Place, demangle};
-use anyhow::{Context, Result, ensure};
+use crate::{
+    elf::{Image, Place, demangle},
+    file::{self, Kind},
+};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde::Deserialize;
-use std::{cell::Cell, fs, path::Path};
+use std::{cell::Cell, path::Path};
 use wildmatch::WildMatch;
 
 /// Start-up code of the C library and the compiler, which every program has.
@@ -43,12 +46,23 @@ struct Entry {
 impl AllowList {
     /// Reads a list in TOML.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        /// More than anybody writes.
+        const LIMIT: u64 = 1 << 24;
+        let text = file::read(path, Kind::RegularOrPipe, LIMIT)
+            .with_context(|| format!("cannot read {}", path.display()))?;
         Self::parse(&text).with_context(|| format!("{} is no list of branches that may stay", path.display()))
     }
 
-    fn parse(text: &str) -> Result<Self> {
-        let list: Self = toml::from_str(text)?;
+    fn parse(text: &[u8]) -> Result<Self> {
+        let text = std::str::from_utf8(text)?;
+        // Its own text shows the line, on lines of their own.
+        let on_one_line = |error: toml::de::Error| {
+            let line = error
+                .span()
+                .map_or(0, |span| text.as_bytes()[..span.start].split(|&byte| byte == b'\n').count());
+            anyhow!("line {line}: {}", error.message().replace('\n', ", "))
+        };
+        let list: Self = toml::from_str(text).map_err(on_one_line)?;
         for entry in &list.allow {
             ensure!(
                 entry.function.is_some() || entry.section.is_some(),
@@ -131,7 +145,7 @@ mod tests {
     #[test]
     fn entries_say_what_and_why() {
         let list =
-            AllowList::parse("[[allow]]\nsection = '.plt*'\nclass = 'plt'\nreason = 'trusted'").unwrap();
+            AllowList::parse(b"[[allow]]\nsection = '.plt*'\nclass = 'plt'\nreason = 'trusted'").unwrap();
         assert_eq!(list.unused().collect::<Vec<_>>(), ["section '.plt*'"]);
         for (text, expected) in [
             ("[[allow]]\nfunction = 'f'", "missing field `reason`"),
@@ -139,10 +153,11 @@ mod tests {
             ("[[allow]]\nreason = 'r'", "expected a function or a section"),
             ("[[allow]]\nfunction = 'f'\nreason = 'r'\nfile = 'x'", "unknown field `file`"),
             ("[[allow]]\nfunction = 'f'\nreason = 'r'\nclass = 'retpoline'", "unknown variant `retpoline`"),
-            ("fun:f", "TOML parse error at line 1"),
+            ("[[allow]]\nreason = 'r'\nfun:f", "line 3: "),
+            ("[[allow]]\nfunction = '\u{1b}[2J'\nreason = 'r'", "line 2: "),
         ] {
-            let error = format!("{:#}", AllowList::parse(text).unwrap_err());
-            assert!(error.contains(expected), "{text}: {error}");
+            let error = format!("{:#}", AllowList::parse(text.as_bytes()).unwrap_err());
+            assert!(error.contains(expected) && error.lines().count() == 1, "{text}: {error}");
         }
     }
 }

@@ -76,6 +76,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         program::print(&texts.join("\n"))?;
     }
     for entry in list.unused() {
+        let entry = program::printable(&entry);
         program::warn("relpoline", &format!("no branch needs what is allowed for {entry}; remove the entry"));
     }
     Ok(ExitCode::from(status))

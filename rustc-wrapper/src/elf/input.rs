@@ -1,11 +1,9 @@
 //! From a path to the ELF files behind it.
 
 use super::ElfError;
+use crate::file::{self, Kind};
 use object::read::archive::ArchiveFile;
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 /// An ELF file, or one in an archive.
 pub struct Object {
@@ -14,6 +12,9 @@ pub struct Object {
     /// Its content, aligned as a file is.
     pub bytes: Vec<u8>,
 }
+
+/// More bytes than any program has, with all that debuggers want to know.
+pub const LIMIT: u64 = 1 << 34;
 
 /// The ELF file at `path`, or those in the archive at `path`.
 pub fn load(path: &Path) -> Result<Vec<Object>, ElfError> {
@@ -32,14 +33,9 @@ pub fn objects(path: &Path, bytes: Vec<u8>) -> Result<Vec<Object>, ElfError> {
     }
 }
 
-/// Devices have no end, and a pipe may have nobody who writes to it. An archive can name those, too.
+/// An archive, too, can name what is no file.
 fn read(path: &Path) -> Result<Vec<u8>, ElfError> {
-    let error = |source| ElfError::Read { path: path.into(), source };
-    let kind = fs::metadata(path).map_err(error)?.file_type();
-    if !kind.is_file() && !kind.is_dir() {
-        return Err(error(io::Error::other("it is no regular file")));
-    }
-    fs::read(path).map_err(error)
+    file::read(path, Kind::Regular, LIMIT).map_err(|source| ElfError::Read { path: path.into(), source })
 }
 
 fn members(path: &Path, name: &str, bytes: &[u8]) -> Result<Vec<Object>, ElfError> {
@@ -113,7 +109,7 @@ mod tests {
 
     fn complaint(content: &[u8]) -> String {
         let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), content).unwrap();
+        std::fs::write(file.path(), content).unwrap();
         load(file.path()).err().unwrap().to_string()
     }
 

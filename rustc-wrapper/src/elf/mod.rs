@@ -6,7 +6,7 @@ mod input;
 mod names;
 
 pub use functions::{Function, Functions};
-pub use input::{Object, load, objects};
+pub use input::{LIMIT, Object, load, objects};
 pub use names::demangle;
 
 use object::{

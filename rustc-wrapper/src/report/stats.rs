@@ -1,13 +1,9 @@
 //! Statistics as the runtime writes them.
 
+use crate::file::{self, Kind};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
-use std::{
-    fs::File,
-    io::{self, Read},
-    os::unix::fs::FileTypeExt,
-    path::Path,
-};
+use std::path::Path;
 
 /// What is read here.
 const VERSION: u64 = 1;
@@ -90,20 +86,8 @@ pub struct Target {
     pub patched: bool,
 }
 
-/// Pipes may be read, too (`<(zcat FILE)`), but not without an end.
-fn read(path: &Path) -> io::Result<String> {
-    const MOST: u64 = 1 << 30;
-    let file = File::open(path)?;
-    let kind = file.metadata()?.file_type();
-    if !kind.is_file() && !kind.is_fifo() {
-        return Err(io::Error::other("it is neither a regular file nor a pipe"));
-    }
-    let mut text = String::new();
-    if file.take(MOST).read_to_string(&mut text)? as u64 == MOST {
-        return Err(io::Error::other("it is too large, expected less than 1 GiB"));
-    }
-    Ok(text)
-}
+/// More than the statistics of any program have.
+const LIMIT: u64 = 1 << 30;
 
 impl Stats {
     /// Reads a file.
@@ -113,18 +97,19 @@ impl Stats {
             version: u64,
         }
         let name = path.display();
-        let text = read(path).with_context(|| format!("cannot read {name}"))?;
+        let text =
+            file::read(path, Kind::RegularOrPipe, LIMIT).with_context(|| format!("cannot read {name}"))?;
         let is_none = || {
             format!(
                 "{name} holds no statistics; run a program with RELPOLINE_OPTIONS=stats=FILE to have them written"
             )
         };
-        let found = serde_json::from_str::<Versioned>(&text).with_context(is_none)?.version;
+        let found = serde_json::from_slice::<Versioned>(&text).with_context(is_none)?.version;
         ensure!(
             found == VERSION,
             "{name} holds statistics of version {found}, expected {VERSION}; use the 'relpoline' that belongs to the \
              program's runtime"
         );
-        serde_json::from_str(&text).with_context(is_none)
+        serde_json::from_slice(&text).with_context(is_none)
     }
 }

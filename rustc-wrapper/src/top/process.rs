@@ -1,16 +1,16 @@
 //! Another process: its memory, and the files that it runs code of.
 
-use crate::program::printable;
+use crate::{
+    elf,
+    file::{self, Kind},
+    program::printable,
+};
 use anyhow::{Context, Result, anyhow};
-use rustix::fs::OFlags;
 use std::{
     ffi::OsStr,
     fs::{self, File},
-    io::{self, Read},
-    os::unix::{
-        ffi::OsStrExt,
-        fs::{FileExt, OpenOptionsExt},
-    },
+    io,
+    os::unix::{ffi::OsStrExt, fs::FileExt},
     path::{Path, PathBuf},
 };
 
@@ -92,22 +92,15 @@ impl Process {
     }
 }
 
-/// An ELF file of bytes. What has its name may be a pipe that nobody writes to, or a device without an end.
+/// An ELF file. A process may map anything: what is none is not read as a whole.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     const MAGIC: [u8; 4] = *b"\x7fELF";
-    let no_file = || io::Error::other("it is no ELF file");
-    if !fs::metadata(path)?.is_file() {
-        return Err(no_file());
-    }
-    let mut file = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
+    let file = file::open(path, Kind::Regular)?;
     let mut start = [0; MAGIC.len()];
-    // Another file may have taken its place.
-    if !file.metadata()?.is_file() || file.read_exact_at(&mut start, 0).is_err() || start != MAGIC {
-        return Err(no_file());
+    if file.read_exact_at(&mut start, 0).is_err() || start != MAGIC {
+        return Err(io::Error::other("it is no ELF file"));
     }
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    Ok(bytes)
+    file::rest(file, elf::LIMIT)
 }
 
 /// The memory of a process, as long as it runs the same program.
