@@ -61,6 +61,55 @@ fn what_is_no_statistics_is_refused() {
     files.run(RELPOLINE, "report empty").in_silence();
 }
 
+#[test]
+fn what_is_read_is_not_written_over() {
+    let files = Files::new(&[("stats.json", EMPTY)]);
+    files.run("ln", "-s stats.json link").in_silence();
+    for output in ["stats.json", "./stats.json", "link"] {
+        let line = format!("report stats.json -o {output}");
+        files.run(RELPOLINE, &line).fails_with(2, &["is what is read, expected another file", "--output"]);
+    }
+    assert_eq!(std::fs::read_to_string(files.path("stats.json")).unwrap(), EMPTY);
+    files.run(RELPOLINE, "report stats.json -o page.html").in_silence();
+    files.run(RELPOLINE, "report stats.json -o page.html").in_silence();
+}
+
+#[test]
+fn names_may_be_anything_and_numbers_large() {
+    let site = serde_json::json!({"address": "0x1", "offset": "0x1", "object": "/a/\u{1b}[31mred", "function": "f\0\u{1b}",
+        "file": "a\u{7}.c", "line": 3, "state": "learning\u{1b}", "calls": u64::MAX, "counting": true,
+        "failure": "why\u{1b}", "targets": [{"address": "0x2", "function": "\u{9b}", "count": 1, "patched": true}]});
+    let mut stats: serde_json::Value = serde_json::from_str(EMPTY).unwrap();
+    stats["mode"] = "on\u{1b}".into();
+    stats["sites"] = vec![site.clone(), site].into();
+    let files = Files::new(&[("stats.json", &stats.to_string())]);
+    let page = files.run(RELPOLINE, "report stats.json").in_silence().stdout;
+    let wrong = page.chars().find(|letter| letter.is_control() && *letter != '\n');
+    assert_eq!(wrong, None, "{page}");
+    assert!(page.contains("Relpolines of \u{fffd}[31mred") && page.contains("f\u{fffd}\u{fffd}"), "{page}");
+    assert!(page.contains("<dd>18,446,744,073,709,551,615</dd>"), "{page}");
+}
+
+#[test]
+fn of_many_sites_the_busiest_are_listed() {
+    let site = |number: u64| {
+        serde_json::json!({"address": format!("{number:#x}"), "offset": "0x1", "object": "/a", "function": null,
+            "file": null, "line": 0, "state": "learning", "calls": number, "counting": true, "failure": null,
+            "targets": []})
+    };
+    let mut stats: serde_json::Value = serde_json::from_str(EMPTY).unwrap();
+    stats["sites"] = (1..=20_000).map(site).collect::<Vec<_>>().into();
+    let files = Files::new(&[("stats.json", &stats.to_string())]);
+    let page = files.run(RELPOLINE, "report stats.json").in_silence().stdout;
+    assert!(page.len() < 1_000_000, "{}", page.len());
+    for (number, is_listed) in [(20_000, true), (19_001, true), (19_000, false)] {
+        assert_eq!(page.contains(&format!("{number:#x}<")), is_listed, "{number}");
+    }
+    for expected in ["20,000 sites that ran", "The first 1,000 are listed, and 19,000 left out"] {
+        assert!(page.contains(expected), "{expected}: {page}");
+    }
+}
+
 /// Of a program none of whose sites has run.
 const EMPTY: &str = r#"{"version":1,"pid":1,"mode":"on","totals":{"sites":0,"executed":0,"monomorphic":0,"polymorphic":0,
 "megamorphic":0,"learning":0,"off":0,"patches":0,"relearns":0,"failures":0},"sites":[]}"#;

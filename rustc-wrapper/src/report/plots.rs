@@ -99,14 +99,19 @@ fn whole(number: &f64) -> String {
 
 /// What share of the sum the first entries make up.
 fn shares(area: &Area, values: &[u64]) -> Result<(), Error> {
-    let sum: u64 = values.iter().sum();
+    let sum: u128 = values.iter().copied().map(u128::from).sum();
     let mut so_far = 0;
-    let points: Vec<(f64, f64)> = std::iter::once((0.0, 0.0))
+    let mut points: Vec<(f64, f64)> = std::iter::once((0.0, 0.0))
         .chain(values.iter().enumerate().map(|(index, value)| {
-            so_far += value;
+            so_far += u128::from(*value);
             ((index + 1) as f64, 100.0 * so_far as f64 / sum as f64)
         }))
         .collect();
+    // About two for each point of the plot, and the last one.
+    let every = points.len().div_ceil(2 * SIZE.0 as usize);
+    let last = points.len() - 1;
+    let mut at = 0..;
+    points.retain(|_| at.next().is_some_and(|at| at % every == 0 || at == last));
     let mut chart = ChartBuilder::on(area)
         .margin(8)
         .x_label_area_size(40)
