@@ -127,8 +127,9 @@ extern "C" SpecialCaseList *relpoline_shim_open_ignorelist(const char *Path, cha
   return List.release();
 }
 
-extern "C" bool relpoline_shim_is_ignored(const SpecialCaseList *List, const char *Prefix, const char *Name) {
-  return List->inSection("relpoline", Prefix, Name);
+extern "C" bool relpoline_shim_is_ignored(const SpecialCaseList *List, const char *Section, const char *Prefix,
+                                          const char *Name) {
+  return List->inSection(Section, Prefix, Name);
 }
 
 extern "C" void relpoline_shim_close_ignorelist(SpecialCaseList *List) { delete List; }

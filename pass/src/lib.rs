@@ -92,7 +92,6 @@ fn excluded(module: &Module) -> Result<find::Excluded, String> {
         }
     };
     find::Excluded::of(module, path.as_deref())
-        .map_err(|why| format!("{why} (expected lines like 'fun:NAME' and 'src:PATH')"))
 }
 
 /// The form that is asked for, if any.

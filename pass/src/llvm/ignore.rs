@@ -1,7 +1,19 @@
 //! Ignore-lists, in the format of clang's sanitizers.
 
 use super::{c_string, raw};
-use std::ffi::{CStr, c_void};
+use std::{
+    ffi::{CStr, c_void},
+    fs,
+};
+
+/// The section that is ours in a list for several tools. What stands in front of any section is for all of them.
+const SECTION: &CStr = c"relpoline";
+
+const FUNCTION: &CStr = c"fun";
+const SOURCE: &CStr = c"src";
+
+const EXPECTED: &str =
+    "expected 'fun:NAME' or 'src:PATH'; lines for other tools belong behind a line '[their name]'";
 
 /// A list of functions and source files, read from a file.
 pub struct IgnoreList(*mut c_void);
@@ -10,8 +22,14 @@ impl IgnoreList {
     /// Reads the file.
     ///
     /// # Errors
-    /// LLVM's text: what cannot be read, or which line is malformed.
+    /// Why it cannot be read, or which line is none of ours.
     pub fn open(path: &str) -> Result<Self, String> {
+        let text = fs::read(path).map_err(|error| {
+            format!("cannot read '{path}': {error}; name a list that can be read, or none")
+        })?;
+        if let Some((number, line)) = without_meaning(&String::from_utf8_lossy(&text)) {
+            return Err(format!("'{path}', line {number}: '{line}' names nothing, {EXPECTED}"));
+        }
         let path = c_string(path);
         let mut error = std::ptr::null_mut();
         let list = unsafe { raw::relpoline_shim_open_ignorelist(path.as_ptr(), &mut error) };
@@ -20,23 +38,40 @@ impl IgnoreList {
         }
         let text = unsafe { CStr::from_ptr(error) }.to_string_lossy().into_owned();
         unsafe { llvm_sys::core::LLVMDisposeMessage(error) };
-        Err(text)
+        Err(format!("{text}, {EXPECTED}"))
     }
 
     /// Whether a line `fun:` matches the name of a function, as it is mangled.
     pub fn names_function(&self, name: &str) -> bool {
-        self.names(c"fun", name)
+        self.names(FUNCTION, name)
     }
 
     /// Whether a line `src:` matches the path of a source file, as the compiler was given it.
     pub fn names_source(&self, path: &str) -> bool {
-        self.names(c"src", path)
+        self.names(SOURCE, path)
     }
 
     fn names(&self, prefix: &CStr, name: &str) -> bool {
         let name = c_string(name);
-        unsafe { raw::relpoline_shim_is_ignored(self.0, prefix.as_ptr(), name.as_ptr()) }
+        unsafe { raw::relpoline_shim_is_ignored(self.0, SECTION.as_ptr(), prefix.as_ptr(), name.as_ptr()) }
     }
+}
+
+/// The first line of ours with a prefix that we never ask for, and its number. LLVM takes any prefix.
+fn without_meaning(text: &str) -> Option<(usize, &str)> {
+    let mut ours = true;
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if let Some(sections) = line.strip_prefix('[') {
+            // A pattern; what might be one of ours in other words is left alone.
+            ours = sections.contains(SECTION.to_str().unwrap_or_default()) || sections == "*]";
+        } else if let Some((prefix, _)) = line.split_once(':').filter(|_| ours && !line.starts_with('#'))
+            && [FUNCTION, SOURCE].iter().all(|known| known.to_bytes() != prefix.as_bytes())
+        {
+            return Some((index + 1, line));
+        }
+    }
+    None
 }
 
 impl Drop for IgnoreList {

@@ -15,8 +15,12 @@ unsafe extern "C" {
     );
     pub fn relpoline_shim_diagnose(module: LLVMModuleRef, error: bool, message: *const c_char);
     pub fn relpoline_shim_open_ignorelist(path: *const c_char, error: *mut *mut c_char) -> *mut c_void;
-    pub fn relpoline_shim_is_ignored(list: *const c_void, prefix: *const c_char, name: *const c_char)
-    -> bool;
+    pub fn relpoline_shim_is_ignored(
+        list: *const c_void,
+        section: *const c_char,
+        prefix: *const c_char,
+        name: *const c_char,
+    ) -> bool;
     pub fn relpoline_shim_close_ignorelist(list: *mut c_void);
     pub fn relpoline_shim_drop_module_flag(module: LLVMModuleRef, name: *const c_char) -> bool;
     pub fn relpoline_shim_target(module: LLVMModuleRef) -> u32;

@@ -11,6 +11,10 @@
 // RUN: env RELPOLINE_IGNORELIST=%t.absent not %clang -O2 -c %s -o %t.o 2>&1 | %FileCheck %s --check-prefix=ABSENT
 // RUN: echo 'nonsense' > %t.wrong
 // RUN: env RELPOLINE_IGNORELIST=%t.wrong not %clang -O2 -c %s -o %t.o 2>&1 | %FileCheck %s --check-prefix=WRONG
+// RUN: printf '# foo:run\n[relpoline]\nfunction:other\n' > %t.prefix
+// RUN: env RELPOLINE_IGNORELIST=%t.prefix not %clang -O2 -c %s -o %t.o 2>&1 | %FileCheck %s --check-prefix=PREFIX
+// RUN: printf '[other]\ntype:x\n' > %t.foreign
+// RUN: env RELPOLINE_IGNORELIST=%t.foreign %clang -O2 -S %s -o - | %FileCheck %s --check-prefix=NONE
 
 // CHECK-LABEL: {{^}}ignored:
 // CHECK-NOT:   cells
@@ -27,5 +31,6 @@ int other(int (*f)(int)) { return f(1) + 1; }
 // SOURCE-NOT: cells
 // NONE:       ignored.relpoline.cells
 // NONE:       other.relpoline.cells
-// ABSENT:     error: relpoline: RELPOLINE_IGNORELIST: {{.*}}absent{{.*}}No such file or directory (expected lines like 'fun:NAME' and 'src:PATH')
-// WRONG:      error: relpoline: RELPOLINE_IGNORELIST: {{.*}}malformed line 1: 'nonsense'
+// ABSENT:     error: relpoline: RELPOLINE_IGNORELIST: {{.*}}absent{{.*}}No such file or directory{{.*}}; name a list that can be read, or none{{$}}
+// WRONG:      error: relpoline: RELPOLINE_IGNORELIST: {{.*}}malformed line 1: 'nonsense', expected 'fun:NAME' or 'src:PATH'
+// PREFIX:     error: relpoline: RELPOLINE_IGNORELIST: {{.*}}.prefix', line 3: 'function:other' names nothing, expected 'fun:NAME' or 'src:PATH'
