@@ -119,7 +119,14 @@ unsafe extern "C" fn relpoline_run(module: llvm::sys::LLVMModuleRef, task: u32) 
         0 => Task::Convert,
         1 => Task::Protect,
         2 => Task::StubForm,
-        _ => Task::Mark,
+        3 => Task::Mark,
+        other => {
+            module.error(&format!(
+                "relpoline: the shim asks for task {other}, expected 0 to 3: the plugin is of two versions; build it \
+                 anew: cargo clean -p relpoline-pass && cargo build --release -p relpoline-pass"
+            ));
+            return false;
+        }
     };
     run(&module, task)
 }
