@@ -59,6 +59,16 @@ fn a_plugin_that_does_not_load_is_noticed() {
 }
 
 #[test]
+fn what_stands_in_the_way_of_a_trial_is_not_the_plugin() {
+    let files = Files::new(&[]);
+    let mut info = command(RELPOLINE);
+    info.env("TMPDIR", "/nowhere");
+    let outcome = files.run_with(info, "info");
+    let expected = "-> unset TMPDIR, or set it to a directory that can be written to";
+    assert!(outcome.stdout.contains(expected) && !outcome.stdout.contains("cargo build"), "{outcome:?}");
+}
+
+#[test]
 fn flags_build_programs_without_the_wrapper() {
     let files = Files::new(&[("a.c", DISPATCH)]);
     let flags = |line: &str| files.run(RELPOLINE, &format!("flags {line}")).in_silence().stdout;

@@ -11,8 +11,10 @@ use crate::{
     toolchain::{self, Clang, LLVM_MAJOR, Rustc, ToolchainError, find_clang, find_llvm_tool, find_rustc},
 };
 use anyhow::Result;
+use probe::Failure;
 use serde::Serialize;
 use std::{
+    env,
     fmt::Write,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -173,11 +175,19 @@ fn rustc(options: &Options, plugin: Option<&Path>) -> Check {
 }
 
 /// That a compiler has the right version is one thing, that it takes the plugin another.
-fn loads(name: &'static str, path: &Path, version: String, loaded: Option<Result<(), String>>) -> Check {
+fn loads(name: &'static str, path: &Path, version: String, loaded: Option<Result<(), Failure>>) -> Check {
     match loaded {
         Some(Ok(())) => Check::ok(name, Some(path.into()), format!("{version}; loads the plugin")),
         None => Check::ok(name, Some(path.into()), version),
-        Some(Err(reason)) => {
+        Some(Err(Failure::NoDirectory(error))) => {
+            let found = format!("{} ({version}) could not be tried: {error}", path.display());
+            let mend = match env::var_os("TMPDIR") {
+                Some(_) => locate::correct("TMPDIR", "a directory that can be written to"),
+                None => format!("make {} writable", env::temp_dir().display()),
+            };
+            Check::not(name, State::Missing, found, mend)
+        }
+        Some(Err(Failure::Refused(reason))) => {
             let found = format!("{} ({version}) does not load the plugin: {reason}", path.display());
             let mend =
                 format!("{}, or use another {name} of LLVM {LLVM_MAJOR}", Part::Plugin.build_command());

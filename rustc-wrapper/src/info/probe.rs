@@ -21,8 +21,16 @@ pub fn first_line(program: &Path, argument: &str) -> String {
     }
 }
 
+/// Why a compiler could not be seen to load the plugin.
+pub enum Failure {
+    /// It ended with this error, or could not be run.
+    Refused(String),
+    /// There is no directory for what it writes.
+    NoDirectory(io::Error),
+}
+
 /// Compiles a function with the plugin.
-pub fn clang_loads(clang: &Path, plugin: &Path) -> Result<(), String> {
+pub fn clang_loads(clang: &Path, plugin: &Path) -> Result<(), Failure> {
     let mut load = OsString::from("-fpass-plugin=");
     load.push(plugin);
     let mut command = Command::new(clang);
@@ -31,8 +39,8 @@ pub fn clang_loads(clang: &Path, plugin: &Path) -> Result<(), String> {
 }
 
 /// Compiles a function with the plugin.
-pub fn rustc_loads(rustc: &Path, version: &Rustc, plugin: &Path) -> Result<(), String> {
-    let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
+pub fn rustc_loads(rustc: &Path, version: &Rustc, plugin: &Path) -> Result<(), Failure> {
+    let directory = tempfile::tempdir().map_err(Failure::NoDirectory)?;
     let mut load = OsString::from("-Zllvm-plugins=");
     load.push(plugin);
     let mut command = Command::new(rustc);
@@ -44,19 +52,20 @@ pub fn rustc_loads(rustc: &Path, version: &Rustc, plugin: &Path) -> Result<(), S
     compile(command, "pub fn probe() {}\n")
 }
 
-fn compile(mut command: Command, source: &str) -> Result<(), String> {
+fn compile(mut command: Command, source: &str) -> Result<(), Failure> {
     let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
-    let mut child = child.map_err(|error| error.to_string())?;
+    let mut child = child.map_err(|error| Failure::Refused(error.to_string()))?;
     if let Some(mut input) = child.stdin.take() {
         // A compiler that has ended without reading explains itself.
         let _ = input.write_all(source.as_bytes());
     }
-    let output = child.wait_with_output().map_err(|error| error.to_string())?;
+    let output = child.wait_with_output().map_err(|error| Failure::Refused(error.to_string()))?;
     if output.status.success() {
         return Ok(());
     }
     let text = String::from_utf8_lossy(&output.stderr);
-    Err(text.lines().find(|line| line.contains("error: ")).unwrap_or("no message").to_owned())
+    let error = text.lines().find(|line| line.contains("error: ")).unwrap_or("no message");
+    Err(Failure::Refused(error.to_owned()))
 }
 
 /// Whether the kernel can make every core fetch patched code anew.
