@@ -1,10 +1,12 @@
 //! What every binary here does alike: errors on one line, output that may end early, a child in our place.
 
 use anyhow::{Context, Result};
+use rustix::fs::{FileType, fstat};
 use std::{
     ffi::OsStr,
+    fs,
     io::{self, ErrorKind, Write},
-    os::unix::process::CommandExt,
+    os::unix::{fs::MetadataExt, process::CommandExt},
     path::Path,
     process::{Command, ExitCode},
 };
@@ -53,6 +55,15 @@ pub fn print_on(text: &str) -> Result<bool> {
     }
 }
 
+/// Whether what is printed goes nowhere. Rust's start puts `/dev/null` where standard output is closed.
+pub fn is_output_lost() -> bool {
+    let null = fs::metadata("/dev/null").map(|null| null.rdev());
+    fstat(io::stdout()).is_ok_and(|output| {
+        FileType::from_raw_mode(output.st_mode) == FileType::CharacterDevice
+            && null.is_ok_and(|null| null == output.st_rdev)
+    })
+}
+
 /// `1 site`, `2 sites`, `2 branches`.
 pub fn count(number: usize, thing: &str) -> String {
     let plural = match (number, thing.ends_with("ch")) {
@@ -68,6 +79,11 @@ pub fn printable(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }
 
+/// The same for a text that may have several lines.
+fn visible(text: &str) -> String {
+    text.replace(|letter: char| letter.is_control() && letter != '\n', "\u{fffd}")
+}
+
 /// Whether `value` of an on/off variable is on.
 pub fn parse_switch(value: &OsStr) -> Option<bool> {
     match value.to_str()? {
@@ -77,11 +93,6 @@ pub fn parse_switch(value: &OsStr) -> Option<bool> {
     }
 }
 
-}
-
-/// The same for a text that may have several lines.
-fn visible(text: &str) -> String {
-    text.replace(|letter: char| letter.is_control() && letter != '\n', "\u{fffd}")
 /// A number with its thousands apart: `1,234,567`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();

@@ -256,20 +256,17 @@ fn ends_when_nobody_reads_any_more() {
     files.run(CLANG, "-O2 a.c -o a").in_silence();
     let mut program = Program::start(common::command(files.path("a")));
     program.work();
-    for json in [&["--json"][..], &[]] {
-        let mut top = common::command(RELPOLINE);
-        top.args(["top", "--delay", "0.01", &program.child.id().to_string()]).args(json);
-        let mut top = top.stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(top.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let status = (0..1000).find_map(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(10));
-            top.try_wait().unwrap()
-        });
-        if status.is_none() {
-            top.kill().unwrap();
+    for json in ["--json", ""] {
+        let line = format!("{RELPOLINE} top --delay 0.01 {json} {}", program.child.id());
+        // What reads one line ends; what writes to it must, too.
+        let reads = files.script("reads", &format!("{{ {line}; echo $? >status; }} | head -n 1"));
+        assert!(!files.run(reads, "").in_silence().stdout.is_empty(), "{line}");
+        assert_eq!(fs::read_to_string(files.path("status")).unwrap(), "0\n", "{line}");
+        for nobody in [">&-", ">/dev/null"] {
+            let closed = files.script("closed", &format!("exec {line} {nobody}"));
+            files.run(closed, "").fails_with(2, &["standard output is closed, or /dev/null", "--count"]);
         }
-        assert!(status.expect("it ends").success(), "{line}");
+        files.run(files.script("twice", &format!("exec {line} -n 2 >/dev/null")), "").in_silence();
     }
     program.end();
 }

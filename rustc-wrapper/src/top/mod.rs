@@ -59,6 +59,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         )
     };
     ensure!(!code.is_empty(), none());
+    ensure!(
+        arguments.count.is_some() || !program::is_output_lost(),
+        "standard output is closed, or /dev/null, expected somebody who reads what goes on; say how often to look: \
+         relpoline top --count TIMES {}",
+        arguments.pid
+    );
     let mut looks = arguments.count.unwrap_or(u64::MAX);
     // Again from here whenever the process has loaded or unloaded code.
     while !code.is_empty() {
