@@ -360,6 +360,12 @@ fn other_targets_get_retpolines_and_no_runtime() {
     let audit = files.audit("f.o");
     assert_eq!((&audit["relpoline_sites"]["inline"], &audit["elsewhere"]["raw"]), (&0.into(), &0.into()));
     files.run(CLANG, "-m32 -O2 -nostdlib -static -fuse-ld=lld f.c -o f").in_silence();
+    let windows = files.run(CLANG, "--driver-mode=cl -Werror -c f.c").succeeds();
+    assert!(
+        windows.stderr.contains("x86_64-pc-windows-msvc is not supported")
+            && windows.stderr.lines().count() == 1,
+        "{windows:?}"
+    );
     let foreign = files.run(CLANG, "--target=aarch64-linux-gnu -Werror -c f.c").succeeds();
     assert!(
         foreign.stderr.contains("is not supported") && foreign.stderr.lines().count() == 1,

@@ -53,6 +53,8 @@ pub struct CommandLine {
     pub end_of_options: Option<usize>,
     /// What the next files are, where it is said (`-x`).
     language: Option<String>,
+    /// As `clang-cl`, for Windows.
+    like_cl: bool,
     triple: Option<String>,
     /// `-m32` and its like.
     model: Option<String>,
@@ -140,7 +142,8 @@ impl CommandLine {
 
     /// What is compiled for.
     pub fn target(&self) -> &str {
-        self.triple.as_deref().unwrap_or("x86_64-linux-gnu")
+        let default = if self.like_cl { "x86_64-pc-windows-msvc" } else { "x86_64-linux-gnu" };
+        self.triple.as_deref().unwrap_or(default)
     }
 
     /// What can be done for it.
@@ -199,7 +202,9 @@ impl CommandLine {
     }
 
     fn joined(&mut self, name: &str) {
-        if let Some(triple) = name.strip_prefix("--target=") {
+        if let Some(mode) = name.strip_prefix("--driver-mode=") {
+            self.like_cl = mode == "cl";
+        } else if let Some(triple) = name.strip_prefix("--target=") {
             self.triple = Some(triple.to_owned());
         } else if let Some(language) = name.strip_prefix("--language=").or(name.strip_prefix("-x")) {
             self.set_language(language);
