@@ -4,8 +4,9 @@ use clap::{Parser, Subcommand};
 use relpoline_tools::{audit, flags, info, kernel, program, report, sites, top};
 use std::process::ExitCode;
 
+/// Looks at an installation of relpoline, and at what was built with it
 #[derive(Parser)]
-#[command(name = "relpoline", version, about, arg_required_else_help = true)]
+#[command(name = "relpoline", version, arg_required_else_help = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
