@@ -16,8 +16,10 @@
  *
  * The target is whatever `mov` takes into r10. On the way to it r10, r11 and the flags change, and nothing else does;
  * what the target itself changes is for the caller to say, and to keep out of the red zone (-mno-red-zone, or
- * `sub $128, %rsp` around the call, which unwinders do not see). Without relpoline-clang these are what the compiler's own calls are: in the
- * kernel its retpolines where it wants some, else plain indirect branches.
+ * `sub $128, %rsp` around the call, which unwinders do not see). Without relpoline-clang these are what the compiler's
+ * own calls are: in the kernel its retpolines where it wants some, else plain indirect branches.
+ *
+ * It needs C99 or C++11: with -std=c89 -pedantic compilers warn of its variadic macros and long strings.
  */
 #ifndef RELPOLINE_ASM_H
 #define RELPOLINE_ASM_H
