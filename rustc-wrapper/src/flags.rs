@@ -9,6 +9,7 @@ use crate::{
     toolchain::llvm_major,
 };
 use anyhow::{Result, bail};
+use relpoline_layout::SLOW_PATH;
 use std::{ffi::OsString, fmt::Write, path::Path};
 
 /// Which tool the flags are for.
@@ -84,7 +85,7 @@ fn flags(tool: Tool, lto: bool, options: &Options) -> Result<Vec<OsString>> {
                 flags.extend(lto_linker_flags(&plugin).iter().map(|flag| joined("-Wl,", Path::new(flag))));
             }
             // Linkers take from an archive what was asked for before it, and the objects may come later.
-            flags.push("-Wl,--undefined=__relpoline_slow".into());
+            flags.push(format!("-Wl,--undefined={SLOW_PATH}").into());
             flags.push(locate::find(Part::Runtime, options)?.into());
         }
     }

@@ -120,3 +120,27 @@ fn ask(program: &mut Command, argument: &'static str) -> Result<String, Fault> {
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scripts and the plugin's build cannot ask this crate.
+    #[test]
+    fn all_are_of_one_llvm() {
+        for (file, line) in [
+            ("ci/versions", format!("\nLLVM_MAJOR={LLVM_MAJOR}\n")),
+            ("pass/build.rs", format!("\nconst LLVM_MAJOR: u32 = {LLVM_MAJOR};\n")),
+            ("pass/Cargo.toml", format!("features = [\"llvm{LLVM_MAJOR}-")),
+            ("pass/Cargo.toml", format!("\nllvm-sys = {{ version = \"{LLVM_MAJOR}")),
+        ] {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(
+                text.contains(&line),
+                "{file} is of another LLVM than toolchain/mod.rs, expected '{}'",
+                line.trim()
+            );
+        }
+    }
+}
