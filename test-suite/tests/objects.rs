@@ -3,6 +3,7 @@
 use relpoline_tests::{Program, Run, compile, output};
 use serde_json::Value;
 use std::path::PathBuf;
+use std::process::Command;
 
 /// The program and its three shared objects.
 struct Plugins {
@@ -141,7 +142,7 @@ fn objects_without_a_note_speak_for_themselves() {
     }
     let program = Program::build("names.c", &[]).unwrap();
     let arguments = ["-R", ".note.relpoline", program.path().to_str().unwrap()];
-    assert!(std::process::Command::new("objcopy").args(arguments).status().unwrap().success());
+    assert!(output(Command::new("objcopy").args(arguments)).unwrap().status.success());
     switched(&program);
 }
 
@@ -151,12 +152,10 @@ fn objects_whose_notes_were_moved_are_found_and_those_that_lie_are_not() {
         let plugins = Plugins::build(variant);
         for path in [plugins.program.path()].into_iter().chain(plugins.paths.iter().map(PathBuf::as_path)) {
             // Longer than what was there, so that it has to make room.
-            let patchelf = std::process::Command::new("patchelf")
-                .args(["--set-rpath", &"/nowhere".repeat(40)])
-                .arg(path)
-                .status()
-                .expect("patchelf is installed by ci/setup");
-            assert!(patchelf.success(), "{}", path.display());
+            let mut patchelf = Command::new("patchelf");
+            let patchelf = output(patchelf.args(["--set-rpath", &"/nowhere".repeat(40)]).arg(path));
+            let patchelf = patchelf.expect("patchelf is installed by ci/setup");
+            assert!(patchelf.status.success(), "{}: {patchelf:?}", path.display());
         }
         let [before, after] = plugins.before_and_after();
         assert_eq!(sites(&before, "libkeep.so").len(), 1, "{variant:?} {before}");
