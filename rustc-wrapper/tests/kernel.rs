@@ -305,7 +305,7 @@ fn nothing_is_removed_that_was_not_installed_or_was_edited() {
         ),
     ];
     for (name, old) in added {
-        files.write(&name, &format!("{}// mine\n", old.unwrap_or_default()));
+        files.write(&name, format!("{}// mine\n", old.unwrap_or_default()));
         let edited = content(&files.path("tree"));
         let named = name.strip_suffix("/notes").unwrap_or(&name);
         relpoline(&files, "kernel remove tree").fails_with(2, &["not what this relpoline installs", named]);
@@ -327,10 +327,10 @@ fn a_tree_whose_version_moved_is_what_it_was() {
         let files = tree(installed);
         relpoline(&files, "kernel install tree").in_silence();
         let makefile = |version: &str| format!("VERSION = 6\nPATCHLEVEL = {}\n", &version[2..]);
-        files.write("tree/Makefile", &makefile(patch));
+        files.write("tree/Makefile", makefile(patch));
         relpoline(&files, "kernel remove tree").in_silence();
         relpoline(&files, "kernel remove tree").fails_with(2, &["has no relpolines"]);
-        files.write("tree/Makefile", &makefile(installed));
+        files.write("tree/Makefile", makefile(installed));
         relpoline(&files, "kernel install tree").in_silence();
     }
 }
@@ -344,7 +344,7 @@ fn a_patch_of_another_relpoline_is_its_to_take_out() {
     fs::write(&path, other).unwrap();
     let before = content(&files.path("tree"));
     for version in ["12", "13"] {
-        files.write("tree/Makefile", &format!("VERSION = 6\nPATCHLEVEL = {version}\n"));
+        files.write("tree/Makefile", format!("VERSION = 6\nPATCHLEVEL = {version}\n"));
         relpoline(&files, "kernel remove tree").fails_with(
             2,
             &["tree/arch/x86/Makefile", "kernel remove tree of the relpoline that installed it"],
