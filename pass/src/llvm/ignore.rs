@@ -12,6 +12,9 @@ const SECTION: &CStr = c"relpoline";
 const FUNCTION: &CStr = c"fun";
 const SOURCE: &CStr = c"src";
 
+/// What lists that sanitizers share have besides.
+const OF_OTHERS: [&str; 4] = ["global", "type", "mainfile", "enum"];
+
 const EXPECTED: &str =
     "expected 'fun:NAME' or 'src:PATH'; lines for other tools belong behind a line '[their name]'";
 
@@ -57,7 +60,7 @@ impl IgnoreList {
     }
 }
 
-/// The first line of ours with a prefix that we never ask for, and its number. LLVM takes any prefix.
+/// The first line of ours with a prefix that nobody asks for, and its number. LLVM takes any prefix.
 fn without_meaning(text: &str) -> Option<(usize, &str)> {
     let mut ours = true;
     for (index, line) in text.lines().enumerate() {
@@ -67,6 +70,7 @@ fn without_meaning(text: &str) -> Option<(usize, &str)> {
             ours = sections.contains(SECTION.to_str().unwrap_or_default()) || sections == "*]";
         } else if let Some((prefix, _)) = line.split_once(':').filter(|_| ours && !line.starts_with('#'))
             && [FUNCTION, SOURCE].iter().all(|known| known.to_bytes() != prefix.as_bytes())
+            && !OF_OTHERS.contains(&prefix)
         {
             return Some((index + 1, line));
         }

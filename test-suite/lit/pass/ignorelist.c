@@ -13,7 +13,7 @@
 // RUN: env RELPOLINE_IGNORELIST=%t.wrong not %clang -O2 -c %s -o %t.o 2>&1 | %FileCheck %s --check-prefix=WRONG
 // RUN: printf '# foo:run\n[relpoline]\nfunction:other\n' > %t.prefix
 // RUN: env RELPOLINE_IGNORELIST=%t.prefix not %clang -O2 -c %s -o %t.o 2>&1 | %FileCheck %s --check-prefix=PREFIX
-// RUN: printf '[other]\ntype:x\n' > %t.foreign
+// RUN: printf 'type:x\n[other]\nfoo:x\n' > %t.foreign
 // RUN: env RELPOLINE_IGNORELIST=%t.foreign %clang -O2 -S %s -o - | %FileCheck %s --check-prefix=NONE
 
 // CHECK-LABEL: {{^}}ignored:
