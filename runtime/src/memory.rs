@@ -28,8 +28,8 @@ unsafe impl GlobalAlloc for Mapped {
 }
 
 /// Hands out small zeroed objects that are never freed one by one, since a slow path may be reading them at any time.
-/// What they lie in goes after the image, in the kernel a grace period after nobody comes to them. The first ones lie in
-/// the image.
+/// What they lie in goes after the image, in the kernel a grace period after nobody comes to them. The first ones lie
+/// in the image.
 #[derive(Debug, Default)]
 pub struct Arena {
     next: usize,

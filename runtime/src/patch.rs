@@ -343,8 +343,8 @@ pub unsafe fn write_inline(
         });
         match result {
             Ok(()) => written += 1,
-            // Some of the bytes may have been written, or whoever has a copy of them run another target's branch: the cell
-            // must stay closed, for the other copies as well.
+            // Some of the bytes may have been written, or whoever has a copy of them run another target's branch: the
+            // cell must stay closed, for the other copies as well.
             Err(why @ (Refusal::Write | Refusal::Probed)) => return Err(why),
             // Nothing more can be written; what has been stays, with the copies behind it on their stubs.
             Err(Refusal::Stolen) if written == 0 => return Err(Refusal::Stolen),
@@ -458,8 +458,8 @@ pub unsafe fn recycle(
     let inline_stale = record.inline_stale.swap(false, Ordering::Relaxed) && inline != 0;
     for site in copies.filter(|_| inline_stale || inline == 0) {
         let emitted = site.emitted_hot_target();
-        // Every copy has to lead to its stub again. One that does is written all the same: where the writer refuses, what
-        // runs there may lead elsewhere.
+        // Every copy has to lead to its stub again. One that does is written all the same: where the writer refuses,
+        // what runs there may lead elsewhere.
         let branch = match image.hot_branch(&site, emitted) {
             Ok(branch) => branch,
             // A call of the same function that sets up the arguments would be taken for it; but code that is there

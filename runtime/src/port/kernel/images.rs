@@ -255,8 +255,8 @@ pub extern "C" fn relpoline_failures(image: &Governed) -> u64 {
     image.runtime.failures()
 }
 
-/// Leads the branches back that the first `closed` calls of [`relpoline_code_goes`] closed. In the end, when every kprobe
-/// is registered that may have copied one before, makes them free for other targets.
+/// Leads the branches back that the first `closed` calls of [`relpoline_code_goes`] closed. In the end, when every
+/// kprobe is registered that may have copied one before, makes them free for other targets.
 ///
 /// # Safety
 /// Since the last one of them every CPU and every task has been in a quiescent state.

@@ -6,7 +6,7 @@
 //! more.
 //!
 //! Whether an image is there is read out of memory: its copy drew a number when it started, which stays where it is as
-//! long as the image, and the note names both. Where nothing can be read, or another number stands, the image has gone,
+//! long as the image, and the note names both. Where nothing is mapped, or another number stands, the image has gone,
 //! whatever has come to its place. It never comes back, and with it went all that leads to the mapping:
 //!
 //! - Records, slots and chains are found by the image's code and cells alone; and by other copies, while the dynamic
@@ -110,7 +110,8 @@ impl Note {
     fn image_has_gone(&self) -> bool {
         match sys::read_memory(self.place) {
             Ok(number) => number != self.number,
-            Err(error) => error == libc::EFAULT,
+            // Where something is mapped, it may be that it cannot be read just now.
+            Err(error) => error == libc::EFAULT && !sys::is_mapped(self.place),
         }
     }
 }
@@ -152,5 +153,25 @@ mod tests {
             }
             assert!(!has_notes());
         }
+    }
+
+    #[test]
+    fn what_cannot_be_read_just_now_has_not_gone() {
+        let list = List::default();
+        // SAFETY: zeroed memory is a number; nobody looks at it while it cannot be read.
+        unsafe {
+            let image = sys::map(4096).unwrap();
+            note(&list, sys::map(8192).unwrap(), 8192, image.cast::<AtomicU64>().as_ref());
+            let protect = |rights| assert_eq!(libc::mprotect(image.as_ptr().cast(), 4096, rights), 0);
+            protect(libc::PROT_NONE);
+            give_back_of(&list);
+            assert!(!list.load(Ordering::Relaxed).is_null());
+            protect(libc::PROT_READ);
+            give_back_of(&list);
+            assert!(!list.load(Ordering::Relaxed).is_null());
+            sys::unmap(image.as_ptr(), 4096);
+        }
+        give_back_of(&list);
+        assert!(list.load(Ordering::Relaxed).is_null());
     }
 }

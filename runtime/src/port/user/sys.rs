@@ -212,9 +212,22 @@ pub fn read_memory(address: usize) -> Result<u64, i32> {
     let here = libc::iovec { iov_base: (&raw mut number).cast(), iov_len: length };
     let there = libc::iovec { iov_base: address as *mut _, iov_len: length };
     let [here, there] = [&raw const here as usize, &raw const there as usize];
+    // SAFETY: no memory is passed. This thread's: the process's first one may have ended.
+    let thread = unsafe { syscall(libc::SYS_gettid, [0; 6]) }?;
     // SAFETY: what is read goes to `number`.
-    let read = unsafe { syscall(libc::SYS_process_vm_readv, [process_id() as usize, here, 1, there, 1, 0]) };
+    let read = unsafe { syscall(libc::SYS_process_vm_readv, [thread, here, 1, there, 1, 0]) };
     if read? == length { Ok(number) } else { Err(libc::EIO) }
+}
+
+/// Whether anything is mapped at an address; also where that is not known.
+pub fn is_mapped(address: usize) -> bool {
+    const PAGE: usize = 4096;
+    let mut resident = 0u8;
+    // SAFETY: what is said of one page goes to `resident`.
+    let result = unsafe {
+        syscall(libc::SYS_mincore, [address & !(PAGE - 1), PAGE, &raw mut resident as usize, 0, 0, 0])
+    };
+    result != Err(libc::ENOMEM)
 }
 
 /// Has the kernel zero the memory in forked children.
