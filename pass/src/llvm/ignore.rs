@@ -27,9 +27,14 @@ impl IgnoreList {
     /// # Errors
     /// Why it cannot be read, or which line is none of ours.
     pub fn open(path: &str) -> Result<Self, String> {
-        let text = fs::read(path).map_err(|error| {
-            format!("cannot read '{path}': {error}; name a list that can be read, or none")
-        })?;
+        // A pipe can be read only once, and each run of the pass reads the list.
+        let text = match fs::metadata(path).map(|data| data.is_file()) {
+            Ok(false) => Err("it is no regular file".to_owned()),
+            Ok(true) => fs::read(path).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        let text = text
+            .map_err(|why| format!("cannot read '{path}': {why}; name a list that can be read, or none"))?;
         if let Some((number, line)) = without_meaning(&String::from_utf8_lossy(&text)) {
             return Err(format!("'{path}', line {number}: '{line}' names nothing, {EXPECTED}"));
         }

@@ -224,7 +224,8 @@ impl Module {
             LLVMSetLinkage(function, LLVMLinkage::LLVMInternalLinkage);
             LLVMSetSection(function, section.as_ptr());
             owner.share_comdat(function);
-            // These keep the body as it is (KMSAN puts a call even into a naked function); optsize spares the alignment.
+            // These keep the body as it is (KMSAN puts a call even into a naked function); optsize spares the
+            // alignment.
             let wrapped = FunctionValue::new(function).expect("a new function");
             for attribute in
                 ["naked", "noinline", "optsize", "nocf_check", "disable_sanitizer_instrumentation"]

@@ -15,6 +15,8 @@
 // RUN: env RELPOLINE_IGNORELIST=%t.prefix not %clang -O2 -c %s -o %t.o 2>&1 | %FileCheck %s --check-prefix=PREFIX
 // RUN: printf 'type:x\n[other]\nfoo:x\n' > %t.foreign
 // RUN: env RELPOLINE_IGNORELIST=%t.foreign %clang -O2 -S %s -o - | %FileCheck %s --check-prefix=NONE
+// RUN: rm -f %t.pipe && mkfifo %t.pipe
+// RUN: env RELPOLINE_IGNORELIST=%t.pipe not %clang -O2 -c %s -o %t.o 2>&1 | %FileCheck %s --check-prefix=PIPE
 
 // CHECK-LABEL: {{^}}ignored:
 // CHECK-NOT:   cells
@@ -32,5 +34,6 @@ int other(int (*f)(int)) { return f(1) + 1; }
 // NONE:       ignored.relpoline.cells
 // NONE:       other.relpoline.cells
 // ABSENT:     error: relpoline: RELPOLINE_IGNORELIST: {{.*}}absent{{.*}}No such file or directory{{.*}}; name a list that can be read, or none{{$}}
+// PIPE:       error: relpoline: RELPOLINE_IGNORELIST: {{.*}}pipe': it is no regular file; name a list that can be read
 // WRONG:      error: relpoline: RELPOLINE_IGNORELIST: {{.*}}malformed line 1: 'nonsense', expected 'fun:NAME' or 'src:PATH'
 // PREFIX:     error: relpoline: RELPOLINE_IGNORELIST: {{.*}}.prefix', line 3: 'function:other' names nothing, expected 'fun:NAME' or 'src:PATH'
