@@ -6,7 +6,9 @@
 //! * [`kernel`]: relpolines in a source tree of the Linux kernel.
 //! * [`sites`], [`audit`]: what was built, read from ELF files ([`elf`]).
 //! * [`top`], [`report`]: what becomes of it while it runs, and what became of it.
-//! * [`file`]: what people name is read with care. [`options`]: the wrappers' own options. [`identity`]: what tells one build of relpoline from another.
+//! * [`file`]: what people name is read with care.
+//! * [`options`]: the wrappers' own options.
+//! * [`identity`]: what tells one build of relpoline from another.
 
 pub mod audit;
 pub mod clang;

@@ -1,6 +1,6 @@
-// Handlers of fork that run between the runtime's own, as those of a library do that was loaded before: in each of them a
-// signal is taken at once. Argument: "nested" if the signal's handler calls sites, and forks as well; "switching" if the
-// handlers of the fork ask the runtime for something, which they are told at once that it is busy.
+// Handlers of fork that run between the runtime's own, as those of a library do that was loaded before: in each of them
+// a signal is taken at once. Argument: "nested" if the signal's handler calls sites, and forks as well; "switching" if
+// the handlers of the fork ask the runtime for something, which they are told at once that it is busy.
 #define _GNU_SOURCE
 #include "../../runtime/include/relpoline.h"
 #include "sites.h"

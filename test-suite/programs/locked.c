@@ -1,6 +1,6 @@
-// Ends while the dynamic linker's list of objects is in use by somebody who will not be done before that: by a thread that
-// waits for the end ("thread"), or by the process itself, when it was forked ("fork"). "filtered": by a thread of the parent,
-// in a child that does not learn its number.
+// Ends while the dynamic linker's list of objects is in use by somebody who will not be done before that: by a thread
+// that waits for the end ("thread"), or by the process itself, when it was forked ("fork"). "filtered": by a thread of
+// the parent, in a child that does not learn its number.
 #define _GNU_SOURCE
 #include "../../runtime/include/relpoline.h"
 #include "sites.h"

@@ -168,8 +168,8 @@ static void relpoline_free_rcu(struct rcu_head *rcu)
 /* Code */
 
 /*
- * A kprobe copies the branch that it is registered on, and follows the copy when its trap is met, be it armed long after
- * that. The trap stands on the opcode, in front of the displacement that is written.
+ * A kprobe copies the branch that it is registered on, and follows the copy when its trap is met, be it armed long
+ * after that. The trap stands on the opcode, in front of the displacement that is written.
  */
 static bool relpoline_is_probed(unsigned long address, size_t length)
 {

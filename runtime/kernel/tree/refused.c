@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Sites that the runtime has to refuse: without memory, with bytes that somebody else has changed or has a copy of, with a
- * target that no direct branch reaches. Their calls must go right all the same.
+ * Sites that the runtime has to refuse: without memory, with bytes that somebody else has changed or has a copy of,
+ * with a target that no direct branch reaches. Their calls must go right all the same.
  */
 #define pr_fmt(fmt) "relpoline_refused: " fmt
 
