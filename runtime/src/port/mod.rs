@@ -41,7 +41,7 @@ pub trait Port {
     fn map(length: usize) -> Option<NonNull<u8>>;
 
     /// The same for small objects of an image, which nobody comes to but by the image: the port may give it back once
-    /// that has gone.
+    /// that has gone. So no copy of the runtime asks for another one's arena.
     fn map_chunk() -> Option<NonNull<u8>>;
 
     /// Gives memory back.
