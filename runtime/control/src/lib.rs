@@ -136,8 +136,8 @@ macro_rules! symbol {
     ($name:ident) => {
         fn $name() -> Result<*const c_void, Error> {
             let address: *const c_void;
-            // SAFETY: only loads a word that the linker fills.
             #[cfg(target_arch = "x86_64")]
+            // SAFETY: only loads a word that the linker fills.
             unsafe {
                 core::arch::asm!(
                     concat!(".weak ", stringify!($name)),

@@ -126,26 +126,29 @@ mod tests {
         let list = List::default();
         let has_notes = || !list.load(Ordering::Relaxed).is_null();
         for unmaps in [false, true] {
-            // SAFETY: zeroed memory is a number.
-            let [images @ .., last] =
-                [(); 3].map(|()| unsafe { sys::map(4096).unwrap().cast::<AtomicU64>().as_ref() });
-            for image in images.iter().chain([&last]) {
+            let images: [&AtomicU64; 3] = core::array::from_fn(|_| {
+                // SAFETY: zeroed memory is a number.
+                unsafe { sys::map(4096).unwrap().cast().as_ref() }
+            });
+            for image in images {
                 image.store(7, Ordering::Relaxed);
                 // SAFETY: a mapping that nobody comes to.
                 (0..3).for_each(|_| unsafe { note(&list, sys::map(LENGTH).unwrap(), LENGTH, image) });
             }
             give_back_of(&list);
-            let first = list.load(Ordering::Relaxed);
+            let mut count = 0;
+            let mut next = list.load(Ordering::Relaxed);
             // SAFETY: the list is this test's, and its notes are there.
-            let count =
-                core::iter::successors(unsafe { first.as_ref() }, |note| unsafe { note.next.as_ref() })
-                    .count();
+            while let Some(note) = unsafe { next.as_ref() } {
+                count += 1;
+                next = note.next;
+            }
             assert_eq!(count, 9);
-            for image in images.iter().chain([&last]) {
+            for image in images {
                 assert!(has_notes());
                 if unmaps {
                     // SAFETY: not looked at any more.
-                    unsafe { sys::unmap(core::ptr::from_ref(*image).cast_mut().cast(), 4096) };
+                    unsafe { sys::unmap(core::ptr::from_ref(image).cast_mut().cast(), 4096) };
                 } else {
                     image.store(8, Ordering::Relaxed);
                 }

@@ -1,5 +1,6 @@
 //! System calls. None of them touches `errno`.
 
+use super::PAGE;
 use core::arch::asm;
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
@@ -199,11 +200,11 @@ pub fn unlink(path: &CStr) {
 /// Nobody uses the mapping any more.
 pub unsafe fn unmap(start: *mut u8, length: usize) {
     // By the C library's function ThreadSanitizer learns that what another thread maps there next is something else.
-    // SAFETY: the caller's promise.
     #[cfg(test)]
-    let _ = unsafe { libc::munmap(start.cast(), length) };
     // SAFETY: the caller's promise.
+    let _ = unsafe { libc::munmap(start.cast(), length) };
     #[cfg(not(test))]
+    // SAFETY: the caller's promise.
     let _ = unsafe { syscall(libc::SYS_munmap, [start as usize, length, 0, 0, 0, 0]) };
 }
 
@@ -226,7 +227,6 @@ pub fn read_memory(address: usize) -> Result<u64, i32> {
 
 /// Whether anything is mapped at an address; also where that is not known.
 pub fn is_mapped(address: usize) -> bool {
-    const PAGE: usize = 4096;
     let mut resident = 0u8;
     // SAFETY: what is said of one page goes to `resident`.
     let result = unsafe {
