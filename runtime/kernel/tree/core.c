@@ -169,7 +169,8 @@ static void relpoline_free_rcu(struct rcu_head *rcu)
 
 /*
  * A kprobe copies the branch that it is registered on, and follows the copy when its trap is met, be it armed long
- * after that. The trap stands on the opcode, in front of the displacement that is written.
+ * after that. The trap stands on the opcode, in front of the displacement that is written; where a branch has two bytes
+ * of it, in a chain, the code is none of the kernel's text, and no probe goes there. relpoline-refused.ko tries.
  */
 static bool relpoline_is_probed(unsigned long address, size_t length)
 {
