@@ -11,7 +11,8 @@ mod protect;
 mod record;
 mod rewrite;
 
-use llvm::{Module, raw};
+use find::{Excluded, Verdict};
+use llvm::{Function, Module, raw};
 use relpoline_layout::Form;
 use std::ffi::{c_char, c_void};
 
@@ -83,15 +84,15 @@ enum Task {
 }
 
 /// What the user wants left alone.
-fn excluded(module: &Module) -> Result<find::Excluded, String> {
-    let path = match std::env::var(IGNORELIST) {
-        Ok(path) => Some(path).filter(|path| !path.is_empty()),
-        Err(std::env::VarError::NotPresent) => None,
+fn excluded(module: &Module) -> Result<Excluded, String> {
+    let list = match std::env::var(IGNORELIST) {
+        Ok(path) => Ok(Some(path).filter(|path| !path.is_empty())),
+        Err(std::env::VarError::NotPresent) => Ok(None),
         Err(std::env::VarError::NotUnicode(path)) => {
-            return Err(format!("'{}' is not UTF-8; give the file another name", path.display()));
+            Err(format!("'{}' is not UTF-8; give the file another name", path.display()))
         }
     };
-    find::Excluded::of(module, path.as_deref())
+    list.and_then(|path| Excluded::of(module, path.as_deref())).map_err(|why| format!("{IGNORELIST}: {why}"))
 }
 
 /// The form that is asked for, if any.
@@ -133,12 +134,7 @@ unsafe extern "C" fn relpoline_run(module: llvm::sys::LLVMModuleRef, task: u32) 
 
 fn run(module: &Module, task: Task) -> bool {
     if task == Task::Mark {
-        // What is wrong the later run says.
-        return excluded(module).is_ok_and(|excluded| {
-            let functions = module.defined_functions();
-            functions.iter().for_each(|function| excluded.mark(function));
-            !functions.is_empty()
-        });
+        return mark(module);
     }
     if !module.is_x86_elf() {
         module.warn(&format!(
@@ -148,64 +144,69 @@ fn run(module: &Module, task: Task) -> bool {
         ));
         return false;
     }
-    let excluded = match excluded(module) {
-        Ok(excluded) => excluded,
-        Err(why) => {
-            module.error(&format!("relpoline: {IGNORELIST}: {why}"));
-            return false;
-        }
-    };
-    let form = match form(task) {
-        Ok(form) => form,
+    let (excluded, form) = match excluded(module).and_then(|excluded| Ok((excluded, form(task)?))) {
+        Ok(asked) => asked,
         Err(why) => {
             module.error(&format!("relpoline: {why}"));
             return false;
         }
     };
     let functions = module.defined_functions();
-    for function in &functions {
-        if function.is_available_externally() {
-            continue;
-        }
-        let sites = if task == Task::Protect {
+    for function in functions.iter().filter(|function| !function.is_available_externally()) {
+        if task == Task::Protect {
             excluded.mark(function);
-            Vec::new()
-        } else if function.is_naked() {
-            // Its body is assembly.
-            Vec::new()
         } else {
-            find::indirect_calls(module, function, &excluded, form)
-        };
-        let mut converted = Vec::new();
-        for (call, verdict) in sites {
-            match verdict {
-                find::Verdict::Convert(form) => converted.push((call, form)),
-                find::Verdict::Retpoline(why) => call.remark_missed(why.name(), why.explain()),
-            }
-        }
-        if task != Task::Protect {
-            for (branch, why) in find::unprotected(function) {
-                branch.remark_missed(why.name(), why.explain());
-            }
-        }
-        rewrite::convert(module, function, &converted);
-        // All code of a kernel is built alike.
-        if task != Task::Protect && module.is_x86_64() && !module.is_kernel() {
-            function.mark_built(if module.has_large_code() {
-                relpoline_layout::BUILT_SECTION_LARGE
-            } else {
-                relpoline_layout::BUILT_SECTION
-            });
+            convert(module, function, &excluded, form);
         }
     }
     protect::protect(module, &functions);
     if task == Task::Protect {
-        match identity::identity() {
-            Ok(identity) => module.note(&format!("relpoline {identity:016x}")),
-            Err(error) => module.warn(&format!(
-                "relpoline: cannot read the plugin's own file ({error}): caches of ThinLTO will not see when it changes"
-            )),
-        }
+        note_identity(module);
     }
     !functions.is_empty()
+}
+
+fn mark(module: &Module) -> bool {
+    // What is wrong the later run says.
+    excluded(module).is_ok_and(|excluded| {
+        let functions = module.defined_functions();
+        functions.iter().for_each(|function| excluded.mark(function));
+        !functions.is_empty()
+    })
+}
+
+/// Converts what can be converted of a function, and says what becomes of each indirect branch.
+fn convert(module: &Module, function: &Function, excluded: &Excluded, form: Option<Form>) {
+    let mut converted = Vec::new();
+    // The body of a naked function is assembly.
+    if !function.is_naked() {
+        for (call, verdict) in find::indirect_calls(module, function, excluded, form) {
+            match verdict {
+                Verdict::Convert(form) => converted.push((call, form)),
+                Verdict::Retpoline(why) => call.remark_missed(why.name(), why.explain()),
+            }
+        }
+    }
+    for (branch, why) in find::unprotected(function) {
+        branch.remark_missed(why.name(), why.explain());
+    }
+    rewrite::convert(module, function, &converted);
+    // All code of a kernel is built alike.
+    if module.is_x86_64() && !module.is_kernel() {
+        function.mark_built(if module.has_large_code() {
+            relpoline_layout::BUILT_SECTION_LARGE
+        } else {
+            relpoline_layout::BUILT_SECTION
+        });
+    }
+}
+
+/// Makes the module depend on what a later run of the pass depends on.
+fn note_identity(module: &Module) {
+    match identity::identity() {
+        Ok(identity) => module.note(&format!("relpoline {identity:016x}")),
+        Err(error) => module.warn(&format!(
+            "relpoline: cannot read the plugin's own file ({error}): caches of ThinLTO will not see when it changes"
+        )),
+    }
 }

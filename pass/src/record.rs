@@ -1,33 +1,37 @@
 //! The assembly that the pass emits, written from the constants of `relpoline_layout`.
 
 use relpoline_layout::{
-    COMPARE_TAIL, Entry, Form, GATE_TEST, HOT_JUMP, JE, JMP, SECTION, SLOW_PATH, STUB_COMPARE_SIZE, STUB_HOT,
-    STUB_LEAD, STUB_SIZE,
+    COMPARE_TAIL, Cell, Entry, Form, GATE_TEST, HOT_JUMP, JE, JMP, SECTION, SLOW_PATH, STUB_COMPARE_SIZE,
+    STUB_HOT, STUB_LEAD, STUB_SIZE,
 };
 use std::fmt::Write;
 
-/// A site's place in its function's block of stubs.
+/// A site of a function, and the place of its stub in the function's block of stubs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StubPlace {
+pub struct Stub {
     /// Form of the site.
     pub form: Form,
+    /// Line of the source, 0 if it is not known.
+    pub line: u32,
+    /// Whether the name of the source file is known.
+    pub has_file: bool,
     /// Offset of `stub.cold` from the start of the block.
     pub cold: usize,
 }
 
-/// Where the stubs of sites of these forms lie, one behind the other.
-pub fn place_stubs(forms: impl IntoIterator<Item = Form>) -> Vec<StubPlace> {
+/// The stubs of sites of these forms, lines and files, one behind the other.
+pub fn lay_out(sites: impl IntoIterator<Item = (Form, u32, bool)>) -> Vec<Stub> {
     let mut end = STUB_LEAD.len();
-    forms
+    sites
         .into_iter()
-        .map(|form| {
+        .map(|(form, line, has_file)| {
             let (before, behind) = match form {
                 Form::Inline => (0, HOT_JUMP.len()),
                 Form::Stub => (STUB_COMPARE_SIZE, 0),
             };
             let cold = end + before;
             end = cold + STUB_SIZE + behind;
-            StubPlace { form, cold }
+            Stub { form, line, has_file, cold }
         })
         .collect()
 }
@@ -52,7 +56,7 @@ pub enum Door {
     Hot,
 }
 
-impl StubPlace {
+impl Stub {
     /// Where the stub can be entered: the place, its offset in the block, and the bytes up to the next one.
     pub fn doors(&self) -> Vec<(Door, usize, usize)> {
         match self.form {
@@ -72,53 +76,46 @@ pub fn describe_function(symbol: &str, size: usize) -> String {
     format!(".type \"{symbol}\",@function\n.size \"{symbol}\", {size}\n")
 }
 
-/// The compare of an inline site, with its table entry. Operands: target in `r10`, cell, `stub.cold`, file
-/// name if there is one, cold block.
-pub fn inline_site(rows: Rows, line: u32, has_file: bool) -> String {
-    let (file, cold_block) = if has_file { (Some("${3:c}"), 4) } else { (None, 3) };
-    let mut text = compare("${1:c}");
+/// The compare of an inline site, with its table entry, and its constraints. Operands: target in `r10`, cell,
+/// `stub.cold`, file name if there is one, cold block.
+pub fn inline_site(rows: Rows, stub: &Stub) -> (String, &'static str) {
+    let (file, cold_block, constraints) = if stub.has_file {
+        (Some("${3:c}"), 4, "{r10},i,i,i,!i,~{flags}")
+    } else {
+        (None, 3, "{r10},i,i,!i,~{flags}")
+    };
+    let (cell, label) = ("${1:c}", "${:uid}");
+    let mut text = compare(cell, label);
     let _ = writeln!(text, "jne ${{{cold_block}:l}}");
-    text += &entry(rows, Form::Inline, line, "${1:c}", "${2:c}", file);
-    text
-}
-
-/// Constraints of [`inline_site`].
-pub fn inline_site_constraints(has_file: bool) -> &'static str {
-    if has_file { "{r10},i,i,i,!i,~{flags}" } else { "{r10},i,i,!i,~{flags}" }
+    text += &entry(rows, stub, cell, "${2:c}", file, label);
+    (text, constraints)
 }
 
 /// A block of stubs. Operand 0: the function's cells; the operands after it: the file name of each site of
 /// the stub form that has one, in order.
-pub fn stubs(rows: Rows, places: &[StubPlace], lines: &[u32], has_file: &[bool]) -> String {
+pub fn block(rows: Rows, stubs: &[Stub]) -> String {
     let mut text = bytes(STUB_LEAD);
     let mut operand = 0;
-    for (index, place) in places.iter().enumerate() {
-        let cell = format!("${{0:c}}+{}", index * size_of::<relpoline_layout::Cell>());
-        if place.form == Form::Stub {
-            let file = has_file[index].then(|| {
+    for (index, stub) in stubs.iter().enumerate() {
+        let cell = format!("${{0:c}}+{}", index * size_of::<Cell>());
+        if stub.form == Form::Stub {
+            let file = stub.has_file.then(|| {
                 operand += 1;
                 format!("${{{operand}:c}}")
             });
-            // One function's block holds several stubs, so their labels need the index besides the uid.
-            let suffix = format!("_{index}");
-            text += &compare_labelled(&cell, &suffix);
+            // The block holds several stubs, so their labels need the index besides the assembly's own number.
+            let label = format!("${{:uid}}_{index}");
+            let cold = format!(".Lrelpoline_cold_{label}");
+            text += &compare(&cell, &label);
             text += &bytes(&COMPARE_TAIL);
-            let _ = writeln!(text, ".Lrelpoline_cold_${{:uid}}{suffix}:");
-            text += &entry_labelled(
-                rows,
-                Form::Stub,
-                lines[index],
-                &cell,
-                &format!(".Lrelpoline_cold_${{:uid}}{suffix}"),
-                file.as_deref(),
-                &suffix,
-            );
+            let _ = writeln!(text, "{cold}:");
+            text += &entry(rows, stub, &cell, &cold, file.as_deref(), &label);
         }
         let _ = writeln!(text, "leaq {cell}(%rip), %r11");
         text += &bytes(&GATE_TEST);
         text += &to_slow_path(&JE);
         text += &to_slow_path(&[JMP]);
-        if place.form == Form::Inline {
+        if stub.form == Form::Inline {
             text += &bytes(&HOT_JUMP);
         }
     }
@@ -131,30 +128,19 @@ fn to_slow_path(opcode: &[u8]) -> String {
     format!("{}.long {SLOW_PATH} - . - 4\n", bytes(opcode))
 }
 
-fn compare(cell: &str) -> String {
-    compare_labelled(cell, "")
+/// Name of the place of a compare.
+fn site(label: &str) -> String {
+    format!(".Lrelpoline_site_{label}")
 }
 
-fn compare_labelled(cell: &str, suffix: &str) -> String {
-    format!(".Lrelpoline_site_${{:uid}}{suffix}:\ncmpq {cell}(%rip), %r10\n")
-}
-
-fn entry(rows: Rows, form: Form, line: u32, cell: &str, stub: &str, file: Option<&str>) -> String {
-    entry_labelled(rows, form, line, cell, stub, file, "")
+fn compare(cell: &str, label: &str) -> String {
+    format!("{}:\ncmpq {cell}(%rip), %r10\n", site(label))
 }
 
 /// One row of the table, in the same group ("?") as the code it describes. The order of the fields is that of
 /// [`Entry`].
-fn entry_labelled(
-    rows: Rows,
-    form: Form,
-    line: u32,
-    cell: &str,
-    stub: &str,
-    file: Option<&str>,
-    suffix: &str,
-) -> String {
-    let site = format!(".Lrelpoline_site_${{:uid}}{suffix}");
+fn entry(rows: Rows, stub: &Stub, cell: &str, cold: &str, file: Option<&str>, label: &str) -> String {
+    let site = site(label);
     let file = file.map_or("0".to_owned(), |file| format!("{file} - ."));
     let section = match rows {
         Rows::Linked => format!("\"ao?\",@progbits,{site}"),
@@ -165,11 +151,11 @@ fn entry_labelled(
          .p2align 2\n\
          .long {site} - .\n\
          .long {cell} - .\n\
-         .long {stub} - .\n\
+         .long {cold} - .\n\
          .long {file}\n\
          .long {}\n\
          .popsection\n",
-        Entry::pack(form, line)
+        Entry::pack(stub.form, stub.line)
     )
 }
 
