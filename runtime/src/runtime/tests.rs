@@ -4,7 +4,7 @@
 use super::*;
 use crate::layout::{COMPARE_OPCODE, Form, GATE_CHAIN};
 use crate::model;
-use crate::policy::Pace;
+use crate::policy::{MISS_LIMIT, Pace};
 use crate::port::CodeWriter;
 use crate::synthetic::{End, Synthetic};
 use core::ops::Deref;
