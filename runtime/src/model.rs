@@ -43,6 +43,7 @@ impl Port for System {
     type Output = <user::System as Port>::Output;
 
     const CHUNK: usize = <user::System as Port>::CHUNK;
+    const UNDONE: Option<usize> = <user::System as Port>::UNDONE;
 
     fn map(length: usize) -> Option<NonNull<u8>> {
         user::System::map(length)
@@ -168,6 +169,9 @@ fn step(refusal: Refusal) -> Result<(), Refusal> {
 std::thread_local! {
     static MODEL: RefCell<Option<Model>> = const { RefCell::new(None) };
 }
+
+/// Bytes of a page.
+const PAGE: usize = System::UNDONE.unwrap();
 
 /// Bytes of the longest instruction that is looked at.
 const INSTRUCTION: usize = 7;
@@ -344,6 +348,8 @@ enum Act {
     Recycle,
     Off,
     On,
+    /// The page of code of this number is what it was when it was emitted.
+    Undo(usize),
 }
 
 /// A site with a model that looks on.
@@ -357,12 +363,24 @@ struct Watched {
     given_up: bool,
     /// Targets that are going and that branches lead to: none is opened.
     going: Vec<u64>,
+    /// The image's code as it was emitted, page by page.
+    pages: Vec<Vec<u8>>,
+    /// Pages are as they were emitted, though branches may have been written since.
+    undone: bool,
 }
 
 impl Watched {
     fn new(form: Form, targets: usize, fails_at: Option<usize>) -> Self {
+        Self::with_gap(form, targets, fails_at, 0)
+    }
+
+    fn with_gap(form: Form, targets: usize, fails_at: Option<usize>, gap: usize) -> Self {
         let copies = if form == Form::Inline { 2 } else { 1 };
-        let emitted = Synthetic::new(&[(form, copies)], FUNCTIONS);
+        let emitted = Synthetic::with_gap(&[(form, copies)], FUNCTIONS, gap);
+        // SAFETY: mapped, and read only.
+        let code =
+            unsafe { core::slice::from_raw_parts(emitted.image.base as *const u8, emitted.image.text.len()) };
+        let pages = code.chunks(PAGE).map(<[u8]>::to_vec).collect();
         let site = emitted.image.sites().next().unwrap();
         let mut arena = Arena::after_fork();
         // SAFETY: zeroed memory, a valid record.
@@ -379,6 +397,8 @@ impl Watched {
             targets,
             given_up: false,
             going: Vec::new(),
+            pages,
+            undone: false,
         }
     }
 
@@ -387,20 +407,27 @@ impl Watched {
         let image = &self.emitted.image;
         let inline = self.record.inline.load(Ordering::Relaxed);
         let cell = self.record.cell();
-        if inline == 0 {
-            // SAFETY: there is no other thread; see below for a call that fails.
-            unsafe { patch::promote(image, &mut image.sites(), cell, target)? };
-            self.record.inline.store(target, Ordering::Relaxed);
-            self.record.inline_open.store(true, Ordering::Relaxed);
-        } else if inline == target {
+        if inline == target {
             // SAFETY: there is no other thread.
             unsafe { patch::reopen(self.record) };
-        } else {
-            let site = image.sites().next().unwrap();
-            // SAFETY: likewise.
-            unsafe { patch::extend(image, &site, self.record, target, &mut self.arena, &mut self.bodies)? };
+            return Ok(());
         }
-        Ok(())
+        if inline == 0 {
+            // SAFETY: likewise; see below for a call that fails.
+            match unsafe { patch::promote(image, &mut image.sites(), cell, target) } {
+                Ok(()) => {
+                    self.record.inline.store(target, Ordering::Relaxed);
+                    self.record.inline_open.store(true, Ordering::Relaxed);
+                    return Ok(());
+                }
+                Err(Refusal::Split) => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        let site = image.sites().next().unwrap();
+        // SAFETY: likewise.
+        unsafe { patch::extend(image, &site, self.record, target, &mut self.arena, &mut self.bodies) }
+            .map(drop)
     }
 
     fn act(&mut self, act: Act) {
@@ -409,7 +436,9 @@ impl Watched {
             Act::Open(target) if !self.given_up && !self.is_off() && self.going.is_empty() => {
                 let target = self.targets[target];
                 match self.place(target) {
-                    Ok(()) => assert!(self.reaches(target), "{act:?}: no call comes to the target"),
+                    Ok(()) => {
+                        assert!(self.undone || self.reaches(target), "{act:?}: no call comes to the target")
+                    }
                     Err(refusal) => self.given_up = refusal.is_final(),
                 }
             }
@@ -428,7 +457,19 @@ impl Watched {
             Act::On => {
                 control::open(self.record, true);
             }
+            Act::Undo(page) => self.undo(page),
         }
+    }
+
+    /// The system drops a page of code, whatever threads are there, and it is read from its file again. Cores see all
+    /// of it then, or nothing.
+    fn undo(&mut self, page: usize) {
+        let at = self.emitted.image.base + page * PAGE;
+        let mut writer = user::System::open_code().unwrap();
+        // SAFETY: nobody really executes this code.
+        unsafe { writer.write(at, &self.pages[page]).unwrap() };
+        self.undone = true;
+        look();
     }
 
     /// As `Runtime::forget_code` does it.
@@ -479,6 +520,10 @@ impl Watched {
                 panic::resume_unwind(cause);
             }
             (self.arena, self.bodies) = (Arena::after_fork(), Bodies::after_fork());
+            if matches!(act, Act::Open(_)) {
+                // SAFETY: there is no other thread.
+                unsafe { patch::close(self.record) };
+            }
             self.given_up |= matches!(act, Act::Open(_) | Act::Recycle);
         }
     }
@@ -487,10 +532,10 @@ impl Watched {
         self.record.state() == State::Off
     }
 
-    /// Whether a call of `target` that begins now comes to it by direct branches.
+    /// Whether a call of `target` that begins now, at some copy of the site, comes to it by direct branches.
     fn reaches(&self, target: u64) -> bool {
-        let site = self.emitted.image.sites().next().unwrap();
-        self.emitted.call(&site, target, || {}) == End::Function(target)
+        let mut copies = self.emitted.image.sites();
+        copies.any(|site| self.emitted.call(&site, target, || {}) == End::Function(target))
     }
 }
 
@@ -580,6 +625,33 @@ fn nor_does_one_in_which_code_goes() {
             let mut site = Watched::new(form, 3, None);
             acts.iter().for_each(|&act| site.act(act));
         }
+    }
+}
+
+/// Wherever the border of two pages lies in a site's code, and whichever of them goes back to what it was.
+#[test]
+fn nor_does_one_of_which_half_is_undone() {
+    const ACTS: [Act; 6] = [Act::Open(0), Act::Open(1), Act::Close, Act::Undo(0), Act::Undo(1), Act::On];
+    for form in [Form::Inline, Form::Stub] {
+        let site = Watched::new(form, 1, None);
+        let (start, end) = (site.emitted.function_range().end, site.emitted.image.text.end);
+        drop(site);
+        let mut without_inline_branch = 0;
+        for border in start + 1..end {
+            let gap = PAGE - border % PAGE;
+            let mut site = Watched::with_gap(form, 2, None, gap);
+            site.act(Act::Open(0));
+            without_inline_branch += usize::from(site.record.inline.load(Ordering::Relaxed) == 0);
+            drop(site);
+            for acts in sequences(&ACTS, 2) {
+                let mut site = Watched::with_gap(form, 2, None, gap);
+                for act in [Act::Open(0), Act::Open(1)].into_iter().chain(acts) {
+                    site.act(act);
+                }
+            }
+        }
+        // Of two copies one is enough.
+        assert_eq!(without_inline_branch, if form == Form::Inline { 0 } else { 3 });
     }
 }
 

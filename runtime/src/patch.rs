@@ -299,6 +299,10 @@ unsafe fn write_branch(
         return Err(Refusal::Bytes);
     }
     let bytes = displacement(from, new)?.to_le_bytes();
+    // Half of it might go back to what it was, and the branch would lead nowhere.
+    if System::UNDONE.is_some_and(|piece| field / piece != (from - 1) / piece) {
+        return Err(Refusal::Split);
+    }
     // SAFETY: the caller's promise.
     unsafe { writer.write(field, &bytes)? };
     if code_at(field) != bytes {

@@ -73,6 +73,8 @@ pub enum Refusal {
     Stolen = 13,
     /// Somebody has a copy of the code and may run it in its place, as it was. Nothing was written.
     Probed = 14,
+    /// The branch lies across two pages, and the system may undo what was written to one of them.
+    Split = 15,
 }
 
 impl Refusal {
@@ -81,7 +83,13 @@ impl Refusal {
     pub const fn is_final(self) -> bool {
         !matches!(
             self,
-            Self::None | Self::OutOfReach | Self::Full | Self::Descriptors | Self::Fleeting | Self::Stolen
+            Self::None
+                | Self::OutOfReach
+                | Self::Full
+                | Self::Descriptors
+                | Self::Fleeting
+                | Self::Stolen
+                | Self::Split
         )
     }
 
@@ -103,6 +111,7 @@ impl Refusal {
             Self::Fleeting => "target is code that may go at any time",
             Self::Stolen => "another thread closed the runtime's descriptor",
             Self::Probed => "a kprobe is registered on the branch",
+            Self::Split => "branch lies across two pages",
         }
     }
 
@@ -123,6 +132,7 @@ impl Refusal {
             12 => Self::Fleeting,
             13 => Self::Stolen,
             14 => Self::Probed,
+            15 => Self::Split,
             _ => Self::None,
         }
     }

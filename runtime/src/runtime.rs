@@ -260,13 +260,21 @@ impl Runtime {
             });
             match result {
                 Ok(()) => record.inline.store(known.targets[0], Ordering::Relaxed),
+                // It gets links, below.
+                Err(Refusal::Split) => record.refusal.store(Refusal::Split as u8, Ordering::Relaxed),
                 Err(refusal) => self.silence(record, refusal),
             }
         }
         drop(writer);
         let synced = System::sync_cores();
         let mut promoted = 0;
-        for record in self.records().filter(|record| record.inline.load(Ordering::Relaxed) != 0) {
+        for record in self.records() {
+            let inline = record.inline.load(Ordering::Relaxed) != 0;
+            if record.refusal() == Refusal::Split {
+                record.refusal.store(Refusal::None as u8, Ordering::Relaxed);
+            } else if !inline {
+                continue;
+            }
             self.patching.store(core::ptr::from_ref(record).cast_mut(), Ordering::Relaxed);
             match synced {
                 Ok(()) => {
@@ -274,7 +282,7 @@ impl Runtime {
                         record.targets.iter().take_while(|target| target.load(Ordering::Relaxed) != 0);
                     let ways: [u8; WAYS] = core::array::from_fn(|way| way as u8);
                     self.promote(guarded, image, record, &ways[..known.count()]);
-                    self.written.fetch_add(1, Ordering::Relaxed);
+                    self.written.fetch_add(inline.into(), Ordering::Relaxed);
                     promoted += 1;
                 }
                 Err(refusal) => self.silence(record, refusal),
@@ -335,6 +343,10 @@ impl Runtime {
         let record = self.patching.swap(core::ptr::null_mut(), Ordering::Relaxed);
         // SAFETY: records are not freed before their runtime.
         if let Some(record) = unsafe { record.as_ref() } {
+            // What was opened may not have been noted yet, and would stay open when its code goes.
+            // SAFETY: the lock is held.
+            unsafe { patch::close(record) };
+            record.placed.store(0, Ordering::Relaxed);
             self.silence(record, Refusal::Fork);
         }
     }

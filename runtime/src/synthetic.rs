@@ -46,11 +46,16 @@ pub enum End {
 impl Synthetic {
     /// An image with a site for each form, of as many copies as stand beside it, and some functions to call.
     pub fn new(sites: &[(Form, usize)], functions: usize) -> Self {
+        Self::with_gap(sites, functions, 0)
+    }
+
+    /// The same, with so many bytes between functions and sites.
+    pub fn with_gap(sites: &[(Form, usize)], functions: usize, gap: usize) -> Self {
         let base = map(CODE + DATA + TABLE);
         let (data, table) = (base + CODE, base + CODE + DATA);
         let slow = base;
         let functions = base + FUNCTION_SIZE..base + (1 + functions) * FUNCTION_SIZE;
-        let mut code = Code { at: functions.end };
+        let mut code = Code { at: functions.end + gap };
         let mut entries = Vec::new();
         for (index, &(form, copies)) in sites.iter().enumerate() {
             let cell = data + index * size_of::<Cell>();

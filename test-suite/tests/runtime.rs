@@ -14,6 +14,14 @@ fn threads_call_while_what_was_patched_is_undone() {
 }
 
 #[test]
+fn what_was_patched_of_one_page_is_undone() {
+    for half in ["0", "1"] {
+        // Two branches for each site.
+        attack("halves.c", &[half], 80);
+    }
+}
+
+#[test]
 fn threads_call_sites_while_they_are_patched() {
     // 256 sites of 1 to 8 targets each; a lost race for the lock may leave some undecided.
     attack("threads.c", &["8", "1200000"], 500);

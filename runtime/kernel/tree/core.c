@@ -349,18 +349,20 @@ static void relpoline_module_comes(struct module *module)
 		return;
 	owner = kzalloc(sizeof(*owner), GFP_KERNEL);
 	if (!owner)
-		return;
+		goto no_memory;
 	INIT_LIST_HEAD(&owner->blocks);
 	place.owner = owner;
 	relpoline_lock();
 	owner->image = relpoline_open(&place, relpoline_mode);
 	relpoline_unlock();
-	if (owner->image) {
-		module->relpoline_owner = owner;
-	} else {
-		pr_warn_once("no memory: all calls of %s stay retpolines\n", module->name);
-		kfree(owner);
-	}
+	if (!owner->image)
+		goto no_memory;
+	module->relpoline_owner = owner;
+	return;
+
+no_memory:
+	pr_warn_once("no memory: all calls of %s stay retpolines\n", module->name);
+	kfree(owner);
 }
 
 static void relpoline_module_goes(struct module *module)

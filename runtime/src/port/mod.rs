@@ -37,6 +37,10 @@ pub trait Port {
     /// Bytes of [`Port::map_chunk`].
     const CHUNK: usize;
 
+    /// Bytes of the pieces of the image's code that may go back to what they were, each for itself, where that can
+    /// happen.
+    const UNDONE: Option<usize>;
+
     /// Zeroed memory for data, or `None`. Callable in a signal handler.
     fn map(length: usize) -> Option<NonNull<u8>>;
 

@@ -160,19 +160,26 @@ impl Runtime {
             record.inline_stale.store(false, Ordering::Relaxed);
             return Ok(false);
         }
-        let mut copies = index.copies(image, core::ptr::from_ref(cell) as usize)?;
-        if inline != 0 {
-            let site = copies.next().ok_or(Refusal::Table)?;
-            // SAFETY: the lock is held.
-            return unsafe { patch::extend(image, &site, record, target, arena, bodies) };
+        let cell_address = core::ptr::from_ref(cell) as usize;
+        if inline == 0 {
+            debug_assert!(patch::is_inline_closed(cell));
+            let mut copies = index.copies(image, cell_address)?;
+            // SAFETY: the lock is held; a call that succeeds is remembered in `inline`, and one that fails after it
+            // has written anything is the last one: the refusal is final.
+            match unsafe { patch::promote(image, &mut copies, cell, target) } {
+                Ok(()) => {
+                    record.inline.store(target, Ordering::Relaxed);
+                    record.inline_open.store(true, Ordering::Relaxed);
+                    return Ok(true);
+                }
+                // Links never do.
+                Err(Refusal::Split) => {}
+                Err(refusal) => return Err(refusal),
+            }
         }
-        debug_assert!(patch::is_inline_closed(cell));
-        // SAFETY: the lock is held; a call that succeeds is remembered in `inline`, and one that fails after it
-        // has written anything is the last one: the refusal is final.
-        unsafe { patch::promote(image, &mut copies, cell, target)? };
-        record.inline.store(target, Ordering::Relaxed);
-        record.inline_open.store(true, Ordering::Relaxed);
-        Ok(true)
+        let site = index.copies(image, cell_address)?.next().ok_or(Refusal::Table)?;
+        // SAFETY: the lock is held.
+        unsafe { patch::extend(image, &site, record, target, arena, bodies) }
     }
 
     /// Closes the site's branches and starts to learn, for such evidence. The caller holds the lock, and has found that

@@ -32,6 +32,9 @@ impl Port for System {
     /// A module's sites are few.
     const CHUNK: usize = 16 * 1024;
 
+    /// The kernel's code is in no file.
+    const UNDONE: Option<usize> = None;
+
     fn map(length: usize) -> Option<NonNull<u8>> {
         // SAFETY: only called by the worker and its like, which may sleep; the owner was set by them.
         NonNull::new(unsafe { sys::relpoline_sys_alloc(images::owner(), length) })

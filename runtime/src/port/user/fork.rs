@@ -41,6 +41,11 @@ static HELD: Held = Held {
 static FORKING: AtomicU32 = AtomicU32::new(0);
 
 impl Held {
+    /// Whether a thread of this process, or of its parent, holds the lock while it forks.
+    fn is_somebodys(&self) -> bool {
+        self.thread.load(Ordering::Relaxed) != 0
+    }
+
     /// Whether this thread, of `process` or just forked out of it, holds the lock.
     fn is_mine(&self, process: u32) -> bool {
         self.thread.load(Ordering::Relaxed) == this_thread()
@@ -83,7 +88,7 @@ fn this_thread() -> usize {
 /// Whether this thread is between our handlers of a fork: it holds the lock, and other handlers run.
 pub fn is_under_way_here() -> bool {
     // Without a C library there is no control block to look at, and nobody calls the handlers.
-    HELD.thread.load(Ordering::Relaxed) != 0 && HELD.is_mine(sys::process_id())
+    HELD.is_somebodys() && HELD.is_mine(sys::process_id())
 }
 
 /// The process had only one thread when it forked: nobody else held any lock.
@@ -95,13 +100,16 @@ static GAVE_UP: AtomicBool = AtomicBool::new(false);
 extern "C" fn prepare() {
     // SAFETY: the assembly below.
     ALONE.store(unsafe { __relpoline_is_alone() }, Ordering::Relaxed);
+    // Nobody patches while all is off, and no system call is made.
+    if OWN.mode() == Mode::Off && !HELD.is_somebodys() {
+        return;
+    }
     let process = sys::process_id();
     FORKING.store(process, Ordering::Relaxed);
     if HELD.is_mine(process) {
         HELD.within.fetch_add(1, Ordering::Relaxed);
         return;
     }
-    // Nobody patches while all is off.
     if OWN.mode() == Mode::Off || !OWN.can_lock() || OWN.interrupts_patcher() {
         return;
     }
@@ -114,6 +122,9 @@ extern "C" fn prepare() {
 }
 
 extern "C" fn parent() {
+    if !HELD.is_somebodys() {
+        return;
+    }
     let process = sys::process_id();
     if HELD.is_mine(process) && HELD.within.load(Ordering::Relaxed) > 0 {
         HELD.within.fetch_sub(1, Ordering::Relaxed);
@@ -128,7 +139,8 @@ extern "C" fn child() {
     match HELD.take(FORKING.load(Ordering::Relaxed)) {
         Some(guard) => guard.let_go_after_fork(),
         // Gives up what the patcher had open, if there was one.
-        None => drop(OWN.hold()),
+        None if OWN.mode() != Mode::Off => drop(OWN.hold()),
+        None => {}
     }
     // The child of another one's first process may have the number of its parent.
     OWN.settle(ALONE.load(Ordering::Relaxed));

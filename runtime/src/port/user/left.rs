@@ -5,8 +5,8 @@
 //! list of the executable's copy, and a copy that comes or goes gives back what images have left that are not there any
 //! more.
 //!
-//! Whether an image is there is read out of memory: its copy drew a number when it started, which stays where it is as
-//! long as the image, and the note names both. Where nothing is mapped, or another number stands, the image has gone,
+//! Whether an image is there is read out of memory: its copy drew a number before its first note, which stays where it
+//! is as long as the image, and the note names both. Where nothing is mapped, or another number stands, the image has gone,
 //! whatever has come to its place. It never comes back, and with it went all that leads to the mapping:
 //!
 //! - Records, slots and chains are found by the image's code and cells alone; and by other copies, while the dynamic

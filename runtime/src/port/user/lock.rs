@@ -6,13 +6,13 @@ use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
-/// Tries before [`until_free`] gives up, about a second later. Patching takes microseconds, but the thread that
-/// does it may have lost its processor.
-const ATTEMPTS: usize = 10_000;
+/// Tries before [`until_free`] gives up, about a second later: the system adds 50 microseconds to each sleep. Patching
+/// takes microseconds, but the thread that does it may have lost its processor.
+const ATTEMPTS: usize = 4_000;
 /// Tries that only let other threads run; the later ones sleep.
 const YIELDS: usize = 100;
 /// Nanoseconds slept between tries.
-const PAUSE: i64 = 100_000;
+const PAUSE: i64 = 200_000;
 
 /// Tries until `action` has a result, which it has not while another thread patches.
 pub fn until_free<T>(runtime: &Runtime, mut action: impl FnMut() -> Option<T>) -> Option<T> {

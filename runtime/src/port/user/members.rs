@@ -35,7 +35,7 @@ pub struct Member {
     home: AtomicU32,
     /// The executable's copy, which lasts as long as the process: itself, or another one.
     leader: AtomicPtr<Member>,
-    /// What no other copy has at this place, 0 before this one starts.
+    /// What no other copy has at this place, 0 before it is drawn.
     number: AtomicU64,
     /// Of the executable's copy: what those of shared objects have mapped.
     left: left::List,
@@ -64,8 +64,6 @@ impl Member {
     /// As [`Runtime::open`], in this process.
     pub fn open(&self, image: Option<Image>, mode: Mode) -> bool {
         self.settle(true);
-        // Not 0, which stands there before this.
-        self.number.store(System::ticks() | 1, Ordering::Relaxed);
         self.runtime.open(image, mode)
     }
 
@@ -100,8 +98,11 @@ impl Member {
         self.leader().map(|leader| &leader.left)
     }
 
-    /// What stays at this place until the image goes.
+    /// What stays at this place until the image goes. The caller holds the copy's lock.
     pub fn number(&self) -> &AtomicU64 {
+        if self.number.load(Ordering::Relaxed) == 0 {
+            self.number.store(System::ticks() | 1, Ordering::Relaxed);
+        }
         &self.number
     }
 

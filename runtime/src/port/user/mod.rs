@@ -28,6 +28,8 @@ pub use symbols::Symbols;
 const STEP: usize = 64 * 1024;
 /// How many are tried: not so many that the code would lie further away than `patch::reaches` reckons with.
 const PLACES: usize = 4000;
+/// Milliseconds that whoever reads what is written may take to make room.
+const READER: i32 = 10_000;
 /// What mappings are made of.
 const PAGE: usize = 4096;
 /// `int3`: what memory for code is filled with.
@@ -54,6 +56,9 @@ impl Port for System {
     type Output = i32;
 
     const CHUNK: usize = 64 * 1024 - left::NOTE;
+
+    /// By `madvise(MADV_DONTNEED)`: a page is read from its file again.
+    const UNDONE: Option<usize> = Some(PAGE);
 
     fn map(length: usize) -> Option<NonNull<u8>> {
         sys::map(length)
@@ -90,15 +95,15 @@ impl Port for System {
             .find_map(|address| sys::map_code_at(address, code + data))?;
         // Memory that is made executable later is what hardened systems refuse; this was so from the start.
         // SAFETY: the end of the new mapping, which nobody knows yet.
-        let ready =
-            unsafe { sys::replace_by_data(start.as_ptr() as usize + code, data) } && fill(start, code);
-        if ready {
+        let replaced = unsafe { sys::replace_by_data(start.as_ptr() as usize + code, data) };
+        if replaced && fill(start, code) {
             // SAFETY: as in `map_chunk`.
             unsafe { left::add(start, code + data) };
             return Some(start);
         }
+        // Linux before 6.12 may have taken away what it did not replace, and another thread may have it by now.
         // SAFETY: as above.
-        unsafe { sys::unmap(start.as_ptr(), code + data) };
+        unsafe { sys::unmap(start.as_ptr(), if replaced { code + data } else { code }) };
         None
     }
 
@@ -109,6 +114,8 @@ impl Port for System {
             match sys::write(output, bytes) {
                 Ok(written) => bytes = &bytes[written.min(bytes.len())..],
                 Err(libc::EINTR) => {}
+                // A pipe is full.
+                Err(libc::EAGAIN) if sys::wait_for_room(output, READER) => {}
                 Err(error) => {
                     held.drop_new();
                     return Err(error);

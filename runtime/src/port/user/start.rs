@@ -81,17 +81,20 @@ extern "C" fn start() {
     // SAFETY: `STARTED` is not set yet, so nobody reads; constructors run on one thread.
     unsafe { OPTIONS = options };
     STARTED.store(true, Ordering::Release);
-    if OWN.open(image::own(), options.mode) {
-        // Found out now: the first thread, whose files in /proc say so, may end before the process does.
-        if image::is_executable() {
-            // SAFETY: as said.
-            unsafe { OWN.follow(&OWN) };
+    let learns = OWN.open(image::own(), options.mode);
+    // Found out now: the first thread, whose files in /proc say so, may end before the process does.
+    if image::is_executable() {
+        // SAFETY: as said.
+        unsafe { OWN.follow(&OWN) };
+        if learns {
             // Not for a shared object, which may be unloaded by one thread while another one forks.
             super::fork::register();
         }
-        if let Some(image) = OWN.image() {
-            prepare(image, options);
-        }
+    }
+    if let Some(image) = OWN.image() {
+        prepare(image, options);
+    }
+    if learns {
         slow_path::enable();
     }
 }
@@ -205,6 +208,10 @@ extern "C" fn end() {
         return;
     };
     let whole_process = OWN.leads();
+    if options.verbose && !OWN.can_lock() {
+        complain(&[b"nothing was patched: the system gives no page that is wiped on fork (expected MADV_WIPEONFORK, of \
+                     Linux 4.14)"]);
+    }
     if options.verbose {
         let mut out = Out::new(2);
         speak_for(whole_process, |runtime, image| stats::explain(runtime, image, &mut out));
@@ -425,6 +432,7 @@ fn reason(error: i32, digits: &mut [u8; 20]) -> [&[u8]; 2] {
         libc::EACCES | libc::EPERM => b"permission denied",
         libc::EFBIG => b"the file would be larger than allowed (ulimit -f)",
         libc::ENXIO => b"nobody reads the pipe",
+        libc::EAGAIN => b"whoever reads the pipe takes nothing from it",
         libc::ENOENT => b"no such directory",
         libc::EEXIST => b"what is there is no profile, and was left alone",
         libc::EISDIR => b"it is a directory",

@@ -475,6 +475,14 @@ pub fn sleep(nanoseconds: i64) {
     let _ = unsafe { syscall(libc::SYS_nanosleep, [core::ptr::from_ref(&time) as usize, 0, 0, 0, 0, 0]) };
 }
 
+/// Waits until a descriptor can be written to, for so many milliseconds at most. Returns false if it cannot by then.
+pub fn wait_for_room(fd: i32, limit: i32) -> bool {
+    let mut one = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one entry, which is read and written.
+    let ready = unsafe { syscall(libc::SYS_poll, [(&raw mut one) as usize, 1, limit as usize, 0, 0, 0]) };
+    matches!(ready, Ok(1..) | Err(libc::EINTR))
+}
+
 /// Process id.
 pub fn process_id() -> u32 {
     // SAFETY: no memory is passed.

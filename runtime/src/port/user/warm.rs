@@ -257,11 +257,16 @@ pub fn save(path: &CStr, written: &CStr, all: bool) -> Result<(), i32> {
         if symbols.functions().next().is_none() {
             return ControlFlow::Continue(());
         }
-        if names.try_reserve(1).is_err() || learned(&mut writer, name, image, &symbols).is_none() {
-            result = Err(libc::ENOMEM);
-            return ControlFlow::Break(());
+        let written = names.try_reserve(1).ok().and_then(|()| learned(&mut writer, name, image, &symbols));
+        match written {
+            Some(true) => names.push(hash(name)),
+            // Where the system refuses to patch, what was learned before it did is all that there is.
+            Some(false) => {}
+            None => {
+                result = Err(libc::ENOMEM);
+                return ControlFlow::Break(());
+            }
         }
-        names.push(hash(name));
         ControlFlow::Continue(())
     };
     if all {
@@ -290,17 +295,15 @@ pub fn save(path: &CStr, written: &CStr, all: bool) -> Result<(), i32> {
     result
 }
 
-/// Writes what the sites of an image have learned. `None` without memory.
-fn learned(writer: &mut Writer, object: &[u8], image: &Image, symbols: &Symbols) -> Option<()> {
+/// Writes what the sites of an image have learned. Returns whether they have learned anything, `None` without memory.
+fn learned(writer: &mut Writer, object: &[u8], image: &Image, symbols: &Symbols) -> Option<bool> {
     let mut names = Names::default();
     for site in image.sites() {
         if let Some(name) = symbols.caller(&site) {
             names.entry(name)?.sites += 1;
         }
     }
-    if !writer.line(Line::Object(object)) {
-        return Some(());
-    }
+    let mut is_begun = false;
     for site in image.sites() {
         let Some(named) = symbols.caller(&site).and_then(|name| names.find(name)) else { continue };
         let (function, number, of) = (named.name, named.passed, named.sites);
@@ -309,6 +312,10 @@ fn learned(writer: &mut Writer, object: &[u8], image: &Image, symbols: &Symbols)
         let mut targets =
             hottest_first(record).map(|target| symbols.locate(target as usize)).into_iter().flatten();
         let Some(first) = targets.next() else { continue };
+        if !is_begun && !writer.line(Line::Object(object)) {
+            break;
+        }
+        is_begun = true;
         if !writer.line(Line::Site { function, number, of }) {
             continue;
         }
@@ -316,7 +323,7 @@ fn learned(writer: &mut Writer, object: &[u8], image: &Image, symbols: &Symbols)
             writer.line(Line::Target { function: target, offset });
         }
     }
-    Some(())
+    Some(is_begun)
 }
 
 fn record_of(image: &Image, site: &Site) -> Option<&'static Record> {
