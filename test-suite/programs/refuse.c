@@ -1,6 +1,6 @@
 // Calls sites while the system refuses what the runtime asks for. Argument: the refused system call, or "mdwe" for
 // PR_SET_MDWE, which forbids to make memory executable. With "trap" behind it a handler of SIGSYS refuses the call, and
-// calls sites itself.
+// calls sites itself; with "exec" and a command it is that to which the call is refused.
 #define _GNU_SOURCE
 #include "sites.h"
 #include <errno.h>
@@ -49,7 +49,7 @@ int main(int argc, char **argv) {
         unsigned number;
     } calls[] = {{"openat", SYS_openat},     {"pwrite64", SYS_pwrite64}, {"membarrier", SYS_membarrier},
                  {"mmap", SYS_mmap},         {"mprotect", SYS_mprotect}, {"rt_sigprocmask", SYS_rt_sigprocmask},
-                 {"nothing", (unsigned)-1}};
+                 {"madvise", SYS_madvise},   {"nothing", (unsigned)-1}};
     const char *name = argc > 1 ? argv[1] : "";
     int trapped = argc > 2 && !strcmp(argv[2], "trap");
     struct sigaction action = {.sa_sigaction = answer, .sa_flags = SA_SIGINFO};
@@ -62,6 +62,10 @@ int main(int argc, char **argv) {
     if (!refused) {
         fprintf(stderr, "cannot refuse '%s': %s\n", name, strerror(errno));
         return 2;
+    }
+    if (argc > 3 && !strcmp(argv[2], "exec")) {
+        execv(argv[3], argv + 3);
+        return 4;
     }
     uint64_t state = 1;
     for (unsigned site = 0; site < SITES; site++)

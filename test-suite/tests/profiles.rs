@@ -167,6 +167,28 @@ fn a_wrong_pair_only_costs_speed() {
 }
 
 #[test]
+fn a_run_that_may_not_patch_keeps_what_was_learned_and_speaks_for_the_process() {
+    let (program, profile) = build(&["-O2"]);
+    run(&program, &profile, "", "1000");
+    let saved = std::fs::read_to_string(&profile).unwrap();
+    let refusing = Program::build("refuse.c", &["-O2"]).unwrap();
+    let path = program.path().to_str().unwrap();
+    for (call, said) in [
+        ("membarrier", "membarrier SYNC_CORE is not"),
+        ("pwrite64", "was refused"),
+        ("madvise", "MADV_WIPEONFORK"),
+    ] {
+        let options = format!("verbose=1:profile={}", profile.display());
+        let output = refusing.try_run(&options, &[call, "exec", path, "1000"]).unwrap();
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && message.contains(said), "{call}: {output:?}");
+        assert_eq!(refusing.stats().unwrap()["totals"]["patches"], 0, "{call}");
+        assert_eq!(std::fs::read_to_string(&profile).unwrap(), saved, "{call}");
+        std::fs::remove_file(refusing.dir().join("stats.json")).unwrap();
+    }
+}
+
+#[test]
 fn what_is_no_profile_is_rejected_with_one_line() {
     let (program, profile) = build(&[]);
     run(&program, &profile, "", "1000");

@@ -105,6 +105,16 @@ fn statistics_that_cannot_be_written_are_an_error_and_nothing_worse() {
 }
 
 #[test]
+fn statistics_are_whole_where_a_pipe_is_read_late() {
+    let program = Program::build("begin.c", &["-O2"]).unwrap();
+    let script = "RELPOLINE_OPTIONS=stats=/dev/fd/3 $0 1000 3>&1 >/dev/null | { sleep 1; cat; }";
+    let mut command = Command::new("sh");
+    let output = output(command.args(["-c", script]).arg(program.path())).unwrap();
+    assert!(output.stderr.is_empty() && output.stdout.len() > 1 << 16, "{} {output:?}", output.stdout.len());
+    serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap();
+}
+
+#[test]
 fn targets_that_change_are_followed_with_every_link_opened_and_closed_again() {
     attack("phases.c", &["change", "1", "100000", "26"], 26);
     attack("phases.c", &["change", "1", "100000", "6"], 6);
