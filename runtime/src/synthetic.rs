@@ -26,7 +26,7 @@ const FUNCTION_SIZE: usize = 16;
 /// Instructions from a call to where it leads, at most: every link of the longest chain.
 const MAX_STEPS: usize = 1000;
 
-/// An image, never unmapped: the table is `'static`.
+/// An image, not unmapped by itself: the table is `'static`.
 pub struct Synthetic {
     /// The image.
     pub image: Image,
@@ -97,6 +97,15 @@ impl Synthetic {
         let data = data..data + DATA;
         let image = Image { base, text: base..code.at, constants: data.clone(), data, entries };
         Self { image, functions, slow }
+    }
+
+    /// Gives the image's memory back: a process may have so many mappings.
+    ///
+    /// # Safety
+    /// Nobody uses the image any more, nor a cell or a row of it.
+    pub unsafe fn unmap(&self) {
+        // SAFETY: what `map` gave; the caller's promise.
+        unsafe { libc::munmap(self.image.base as *mut _, CODE + DATA + TABLE) };
     }
 
     /// Addresses of the functions.
