@@ -114,9 +114,15 @@ pub fn decimal(mut number: u64, room: &mut [u8; 20]) -> &[u8] {
     }
 }
 
-/// `path` with `%p` replaced by the process id and each suffix added behind a `.`, as a C string in `room`. `None` when it
-/// does not fit.
-pub fn expand_path<'a>(path: &[u8], pid: u32, suffixes: &[&[u8]], room: &'a mut [u8]) -> Option<&'a CStr> {
+/// `path`, from `directory` on if it is relative, with `%p` replaced by the process id and each suffix added behind a `.`,
+/// as a C string in `room`. `None` when it does not fit.
+pub fn expand_path<'a>(
+    directory: &[u8],
+    path: &[u8],
+    pid: u32,
+    suffixes: &[&[u8]],
+    room: &'a mut [u8],
+) -> Option<&'a CStr> {
     let mut used = 0;
     let mut put = |bytes: &[u8]| -> Option<()> {
         for &byte in bytes {
@@ -125,6 +131,10 @@ pub fn expand_path<'a>(path: &[u8], pid: u32, suffixes: &[&[u8]], room: &'a mut 
         }
         Some(())
     };
+    if !directory.is_empty() && !path.starts_with(b"/") {
+        put(directory)?;
+        put(b"/")?;
+    }
     let mut rest = path;
     while let Some(at) = rest.windows(2).position(|pair| pair == b"%p") {
         put(&rest[..at])?;
@@ -147,9 +157,10 @@ mod tests {
     #[test]
     fn the_process_id_is_put_into_the_path() {
         let mut buffer = [0u8; 32];
-        assert_eq!(expand_path(b"/tmp/%p.%x", 407, &[], &mut buffer), Some(c"/tmp/407.%x"));
-        assert_eq!(expand_path(b"a", 1, &[b"libx.so", b"7"], &mut buffer), Some(c"a.libx.so.7"));
-        assert_eq!(expand_path(b"/tmp/long", 1, &[], &mut [0u8; 4]), None);
+        assert_eq!(expand_path(b"/d", b"/tmp/%p.%x", 407, &[], &mut buffer), Some(c"/tmp/407.%x"));
+        assert_eq!(expand_path(b"", b"a", 1, &[b"libx.so", b"7"], &mut buffer), Some(c"a.libx.so.7"));
+        assert_eq!(expand_path(b"/%p", b"%p", 1, &[], &mut buffer), Some(c"/%p/1"));
+        assert_eq!(expand_path(b"", b"/tmp/long", 1, &[], &mut [0u8; 4]), None);
     }
 
     #[test]

@@ -105,6 +105,29 @@ fn statistics_that_cannot_be_written_are_an_error_and_nothing_worse() {
 }
 
 #[test]
+fn files_lie_where_the_program_was_started_and_are_whole_whoever_writes_them() {
+    let program = Program::build("places.c", &["-O2"]).unwrap();
+    let run = |script: &str| {
+        let mut command = Command::new("sh");
+        let output =
+            output(command.args(["-c", script]).arg(program.path()).current_dir(program.dir())).unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        let text = std::fs::read_to_string(program.dir().join("file")).unwrap();
+        text.strip_prefix("kept\nok\n").unwrap_or(&text).to_owned()
+    };
+    for _ in 0..20 {
+        let text = run("RELPOLINE_OPTIONS=stats=file:profile=profile $0");
+        let stats: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(stats["totals"]["monomorphic"], 256);
+    }
+    let text = run("RELPOLINE_OPTIONS=stats=file:profile=profile $0");
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap()["totals"]["learned_calls"], 0);
+    // What is open already is written on, by one after the other.
+    let text = run("echo kept >file && RELPOLINE_OPTIONS=stats=/dev/stdout $0 >>file");
+    assert!(text.starts_with("{\"version\""), "{text}");
+}
+
+#[test]
 fn statistics_are_whole_where_a_pipe_is_read_late() {
     let program = Program::build("begin.c", &["-O2"]).unwrap();
     let script = "RELPOLINE_OPTIONS=stats=/dev/fd/3 $0 1000 3>&1 >/dev/null | { sleep 1; cat; }";

@@ -20,7 +20,7 @@ fuzz_target!(|text: &[u8]| {
     for room in [0, 1, 16, 4096] {
         for name in [None, Some(path)] {
             let mut buffer = vec![0; room];
-            if let Some(expanded) = output::expand_path(path, u32::MAX, name.as_slice(), &mut buffer) {
+            if let Some(expanded) = output::expand_path(b"/directory", path, u32::MAX, name.as_slice(), &mut buffer) {
                 assert!(expanded.count_bytes() < room);
             }
         }

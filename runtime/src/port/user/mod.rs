@@ -3,6 +3,7 @@
 
 pub mod api;
 mod chains;
+mod files;
 mod fork;
 pub mod image;
 mod left;

@@ -1,16 +1,16 @@
 //! Start and end of the program.
 
+use super::files;
 use super::image::{self, FileName};
 use super::left;
 use super::lock::until_free;
 use super::members::{self, Member, OWN};
 use super::slow_path;
 use super::symbols::Symbols;
-use super::sys::{self, Mapping};
+use super::sys;
 use super::warm::{self, Failure};
 use crate::options::{self, Fault, Mode, Options, Spec};
-use crate::output::{Out, decimal, expand_path};
-use crate::port::{Port, System};
+use crate::output::{Out, decimal};
 use crate::profile;
 use crate::runtime::Runtime;
 use crate::site::Image;
@@ -20,14 +20,11 @@ use core::ffi::{CStr, c_char};
 use core::ops::ControlFlow;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-/// Bytes of the longest path.
-const PATH_MAX: usize = 4096;
 /// Bytes of the longest text of options.
 const TEXT_MAX: usize = 16384;
 
 /// Set once the options have been read: `OPTIONS` is not written any more.
 static STARTED: AtomicBool = AtomicBool::new(false);
-static mut PATH: [u8; PATH_MAX] = [0; PATH_MAX];
 /// The text of the options, which they refer to.
 static mut TEXT: [u8; TEXT_MAX] = [0; TEXT_MAX];
 static mut OPTIONS: Options<'static> = Options::NONE;
@@ -78,6 +75,8 @@ extern "C" fn start() {
         return;
     }
     let options = read_options();
+    // SAFETY: constructors run on one thread.
+    unsafe { files::remember_directory(&[options.stats, options.profile]) };
     // SAFETY: `STARTED` is not set yet, so nobody reads; constructors run on one thread.
     unsafe { OPTIONS = options };
     STARTED.store(true, Ordering::Release);
@@ -154,10 +153,10 @@ fn prepare(image: &Image, options: Options) {
     let Some(path) = options.profile.filter(|_| matches!(OWN.mode(), Mode::On | Mode::Freeze)) else {
         return;
     };
-    let mut room = Mapping::new(PATH_MAX);
-    let name = room.as_mut().and_then(|room| expand_path(path, sys::process_id(), &[], room));
-    let result =
-        name.ok_or(Failure::System(libc::ENAMETOOLONG)).and_then(|name| warm::start(&OWN, image, name));
+    let mut room = sys::Mapping::new(files::PATH_MAX).unwrap_or_default();
+    let result = files::name(path, &[], &mut room)
+        .map_err(Failure::System)
+        .and_then(|name| warm::start(&OWN, image, name));
     const ADVICE: &[u8] = b"; nothing was taken from it. Name another file: RELPOLINE_OPTIONS=profile=FILE";
     // Only of a profile may be said that nobody will miss it.
     const REMOVE: &[u8] = b"; nothing was taken from it. Remove the file, or name another one: \
@@ -219,13 +218,15 @@ extern "C" fn end() {
     }
     if let Some(path) = options.stats {
         // An object that goes before the process does has a file of its own.
-        let file = if whole_process { None } else { image::file_name(image.text.start) };
+        let is_shared = whole_process || files::descriptor(path).is_some();
+        let file = if is_shared { None } else { image::file_name(image.text.start) };
         let object = file.as_ref().map(FileName::name);
-        let result = to_file(|room| {
-            let name =
-                expand_path(path, sys::process_id(), object.as_slice(), room).ok_or(libc::ENAMETOOLONG)?;
-            write_statistics(name, whole_process)
-        });
+        // SAFETY: this is the end of the program.
+        let result = unsafe {
+            files::uninterrupted(|room| {
+                write_statistics(files::name(path, object.as_slice(), room)?, whole_process)
+            })
+        };
         if let Err(error) = result {
             let mut digits = [0; 20];
             let [why, number] = reason(error, &mut digits);
@@ -239,17 +240,12 @@ extern "C" fn end() {
             ]);
         }
     }
-    if let Some(path) = options.profile.filter(|_| matches!(OWN.mode(), Mode::On | Mode::Freeze)) {
-        let result = to_file(|room| {
-            let mut other = Mapping::new(PATH_MAX).ok_or(libc::ENOMEM)?;
-            let name = expand_path(path, sys::process_id(), &[], room).ok_or(libc::ENAMETOOLONG)?;
-            // Several processes may do this at the same time, and of different containers: each has a file of its own until
-            // it is complete.
-            let mut digits = [0; 20];
-            let suffixes = [b"new", decimal(System::ticks(), &mut digits)];
-            let written = expand_path(name.to_bytes(), 0, &suffixes, &mut other);
-            warm::save(name, written.ok_or(libc::ENAMETOOLONG)?, whole_process)
-        });
+    // What was frozen from the start has learned nothing.
+    let has_learned = options.mode == Mode::On && matches!(OWN.mode(), Mode::On | Mode::Freeze);
+    if let Some(path) = options.profile.filter(|_| has_learned) {
+        // SAFETY: likewise.
+        let result =
+            unsafe { files::uninterrupted(|room| warm::save(files::name(path, &[], room)?, whole_process)) };
         if let Err(error) = result {
             let mut digits = [0; 20];
             let [why, number] = reason(error, &mut digits);
@@ -299,23 +295,34 @@ fn speak_for(whole_process: bool, mut action: impl FnMut(&Runtime, &Image)) {
     }
 }
 
-/// Does what writes a file, without being interrupted. Room for the name lies in the image: on the stack it might be too
-/// much, and a refused mapping had to be reported.
-fn to_file(write: impl FnOnce(&mut [u8]) -> Result<(), i32>) -> Result<(), i32> {
-    // SAFETY: only the end of the program comes here, on one thread, and not within itself.
-    let room = unsafe { core::slice::from_raw_parts_mut((&raw mut PATH).cast::<u8>(), PATH_MAX) };
-    let signals = sys::block_signals();
-    let result = write(room);
-    sys::restore_signals(signals);
-    result
-}
-
 /// Writes the statistics of the whole process, or of this image, to a file.
 ///
 /// # Errors
 /// The error number of the system.
 pub fn write_statistics(path: &CStr, whole_process: bool) -> Result<(), i32> {
-    let fd = sys::create(path, libc::O_WRONLY | libc::O_TRUNC | libc::O_NONBLOCK, 0o666)?;
+    if let Some(fd) = files::descriptor(path.to_bytes()) {
+        return statistics_to(fd, whole_process);
+    }
+    let rights = match sys::kind_and_rights(path) {
+        Err(libc::ENOENT) => Some(None),
+        Ok((libc::S_IFREG, rights)) => Some(Some(rights)),
+        // A pipe, a device, a link.
+        _ => None,
+    };
+    let replaced = rights.map(|rights| files::replace(path, rights, |fd| statistics_to(fd, whole_process)));
+    match replaced {
+        // Whoever may not make files in a directory may be allowed to write this one.
+        None | Some(Err(libc::EACCES | libc::EPERM | libc::EROFS)) => {
+            let fd = sys::create(path, libc::O_WRONLY | libc::O_TRUNC | libc::O_NONBLOCK, 0o666)?;
+            let result = statistics_to(fd, whole_process);
+            sys::close(fd);
+            result
+        }
+        Some(result) => result,
+    }
+}
+
+fn statistics_to(fd: i32, whole_process: bool) -> Result<(), i32> {
     let mut out = Out::new(fd);
     let mut totals = stats::Totals::default();
     speak_for(whole_process, |runtime, image| totals.add(runtime, image));
@@ -323,9 +330,7 @@ pub fn write_statistics(path: &CStr, whole_process: bool) -> Result<(), i32> {
     let mut first = true;
     speak_for(whole_process, |runtime, image| stats::sites(runtime, image, &mut first, &mut out));
     stats::end(&mut out);
-    let result = out.finish();
-    sys::close(fd);
-    result
+    out.finish()
 }
 
 fn read_options() -> Options<'static> {
@@ -435,6 +440,7 @@ fn reason(error: i32, digits: &mut [u8; 20]) -> [&[u8]; 2] {
         libc::EAGAIN => b"whoever reads the pipe takes nothing from it",
         libc::ENOENT => b"no such directory",
         libc::EEXIST => b"what is there is no profile, and was left alone",
+        libc::EBADF => b"the descriptor is closed",
         libc::EISDIR => b"it is a directory",
         libc::ENOTDIR => b"what stands for a directory is none",
         libc::ELOOP => {

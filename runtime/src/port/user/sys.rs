@@ -329,6 +329,12 @@ fn status_at(fd: i32, path: &CStr, flags: i32) -> Result<libc::stat, i32> {
     }
 }
 
+/// Writes the path of the working directory into `room`, which ends with a NUL then, if it is known and fits.
+pub fn current_directory(room: &mut [u8]) {
+    // SAFETY: so many bytes are ours.
+    let _ = unsafe { syscall(libc::SYS_getcwd, [room.as_mut_ptr() as usize, room.len(), 0, 0, 0, 0]) };
+}
+
 /// Reads from a descriptor.
 ///
 /// # Errors

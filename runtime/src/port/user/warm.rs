@@ -2,6 +2,7 @@
 
 extern crate alloc;
 
+use super::files;
 use super::members::{self, OWN};
 use super::symbols::Symbols;
 use super::sys::{self, Mapping};
@@ -221,12 +222,12 @@ fn site_hash(name: &[u8], number: u64) -> u64 {
 }
 
 /// Saves what this runtime, or `all` of the process, have learned to the profile at `path`, which keeps what it
-/// holds of other objects. `written` is the name of the file until it is complete.
+/// holds of other objects.
 ///
 /// # Errors
 /// The error number of the system; `ELOOP` when what is there is a link, `EEXIST` when it is no profile: a device, or
 /// another file.
-pub fn save(path: &CStr, written: &CStr, all: bool) -> Result<(), i32> {
+pub fn save(path: &CStr, all: bool) -> Result<(), i32> {
     // The new file takes the place of what is there.
     let (old, rights) = match sys::kind_and_rights(path) {
         Err(libc::ENOENT) => (Mapping::default(), None),
@@ -238,13 +239,10 @@ pub fn save(path: &CStr, written: &CStr, all: bool) -> Result<(), i32> {
     if !profile::may_be_replaced(&old) {
         return Err(libc::EEXIST);
     }
-    // Put there by somebody for us to write into.
-    sys::unlink(written);
-    let fd = sys::create(written, libc::O_WRONLY | libc::O_EXCL, rights.unwrap_or(0o666))?;
-    if let Some(rights) = rights {
-        // Those that the process withholds from new files, too.
-        sys::set_rights(fd, rights);
-    }
+    files::replace(path, rights, |fd| write(fd, &old, all))
+}
+
+fn write(fd: i32, old: &[u8], all: bool) -> Result<(), i32> {
     let mut out = Out::new(fd);
     let mut writer = Writer::new(&mut out);
     let mut names: Vec<u64> = Vec::new();
@@ -274,7 +272,7 @@ pub fn save(path: &CStr, written: &CStr, all: bool) -> Result<(), i32> {
     } else {
         let _ = add(&OWN);
     }
-    if let Ok(lines) = profile::read(&old) {
+    if let Ok(lines) = profile::read(old) {
         let mut keep = false;
         for line in lines {
             if let Line::Object(name) = line {
@@ -286,13 +284,7 @@ pub fn save(path: &CStr, written: &CStr, all: bool) -> Result<(), i32> {
         }
     }
     writer.end();
-    let result = out.finish().and(result);
-    sys::close(fd);
-    let result = result.and_then(|()| sys::rename(written, path));
-    if result.is_err() {
-        sys::unlink(written);
-    }
-    result
+    out.finish().and(result)
 }
 
 /// Writes what the sites of an image have learned. Returns whether they have learned anything, `None` without memory.
