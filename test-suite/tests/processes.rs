@@ -1,6 +1,6 @@
 //! Processes and threads that end, fork, borrow and give up what they have, while their sites learn.
 
-use relpoline_tests::{Program, VARIANTS, attack, compile, output};
+use relpoline_tests::{Program, SPLIT, VARIANTS, attack, compile, output, refusals};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -111,7 +111,7 @@ fn code_is_never_written_into_a_file_that_took_the_descriptors_number() {
         assert_eq!(run.stdout(), "ok\n", "{variant:?}");
         // What was stolen is opened anew.
         assert!(
-            run.total("patches") >= 700 && run.total("failures") == 0,
+            run.total("patches") >= 700 && refusals(&run.stats).is_empty(),
             "{variant:?}: {}",
             run.stats["totals"]
         );
@@ -171,7 +171,9 @@ fn refused(program: &Program, options: &str, arguments: &[&str], why: &str) -> u
     let output = program.try_run(&format!("verbose=1:{options}"), arguments).unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success() && output.stdout == b"ok\n", "{arguments:?}: {}\n{said}", output.status);
-    said.lines().filter(|line| line.ends_with(why)).count()
+    // A site that lies across two pages says so first.
+    let is_refused = |line: &&str| if line.ends_with(SPLIT) { !why.is_empty() } else { line.ends_with(why) };
+    said.lines().filter(is_refused).count()
 }
 
 #[test]
@@ -197,12 +199,17 @@ fn limits_of_the_system_are_met() {
     // Too many files are open at first; when they are closed the sites are patched.
     assert_eq!(refused(&program, "", &["files"], ""), 0);
     let totals = &program.stats().unwrap()["totals"];
-    assert!(totals["failures"] == 256 && totals["patches"].as_u64() >= Some(700), "{totals}");
+    assert!(totals["failures"].as_u64() >= Some(256) && totals["patches"].as_u64() >= Some(700), "{totals}");
 }
 
 #[test]
 fn every_kind_of_executable_is_patched_and_named() {
-    let links: [&[&str]; 9] = [
+    // Behind it `.bss` takes room in the file.
+    let script = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&script, "SECTIONS { .behind : { LONG(1) } } INSERT AFTER .bss;").unwrap();
+    let script = format!("-Wl,-T,{}", script.path().display());
+    let links: [&[&str]; 10] = [
+        &["-pie", "-fuse-ld=lld", &script],
         &["-static"],
         &["-static-pie"],
         &["-static", "-fuse-ld=lld"],
@@ -217,7 +224,7 @@ fn every_kind_of_executable_is_patched_and_named() {
         let run = Program::build("threads.c", link).unwrap().run(&["2", "1200000"]).unwrap();
         assert_eq!(run.stdout(), "ok\n", "{link:?}");
         assert!(
-            run.total("patches") >= 500 && run.total("failures") == 0,
+            run.total("patches") >= 500 && refusals(&run.stats).is_empty(),
             "{link:?}: {}",
             run.stats["totals"]
         );

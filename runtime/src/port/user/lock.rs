@@ -87,10 +87,11 @@ impl Lock {
     /// Makes the lock's page one that is wiped on fork. Otherwise the lock is never taken, and nothing is ever
     /// patched.
     pub fn prepare(&self) -> bool {
-        let page = NonNull::from(&PAGE).cast();
-        if !sys::wipe_on_fork(page, size_of::<LockPage>()) {
-            return false;
-        }
+        const SIZE: usize = size_of::<LockPage>();
+        let is_wiped = |page: &NonNull<u8>| sys::wipe_on_fork(*page, SIZE);
+        // Linker scripts may put what is zero at first into the file, and pages of files are not wiped.
+        let of_image = Some(NonNull::from(&PAGE).cast()).filter(is_wiped);
+        let Some(page) = of_image.or_else(|| sys::map(SIZE).filter(is_wiped)) else { return false };
         self.page.store(page.as_ptr().cast(), Ordering::Release);
         self.claim();
         true
