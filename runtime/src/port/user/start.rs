@@ -311,8 +311,8 @@ pub fn write_statistics(path: &CStr, whole_process: bool) -> Result<(), i32> {
     };
     let replaced = rights.map(|rights| files::replace(path, rights, |fd| statistics_to(fd, whole_process)));
     match replaced {
-        // Whoever may not make files in a directory may be allowed to write this one.
-        None | Some(Err(libc::EACCES | libc::EPERM | libc::EROFS)) => {
+        // Whoever may not make files in a directory may be allowed to write this one, which also takes no memory.
+        None | Some(Err(libc::EACCES | libc::EPERM | libc::EROFS | libc::ENOMEM)) => {
             let fd = sys::create(path, libc::O_WRONLY | libc::O_TRUNC | libc::O_NONBLOCK, 0o666)?;
             let result = statistics_to(fd, whole_process);
             sys::close(fd);
