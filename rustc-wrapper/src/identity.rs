@@ -1,8 +1,11 @@
 //! What tells one build of relpoline from another, so that build systems compile again when it changes.
 
-use crate::options::Options;
-use anyhow::{Context, Result};
-use std::{fmt, fs, path::Path};
+use crate::{
+    file::{self, Kind},
+    options::Options,
+};
+use anyhow::{Context, Result, anyhow};
+use std::{fmt, fs, io, path::Path};
 use xxhash_rust::xxh3::Xxh3;
 
 /// Version of this package.
@@ -33,7 +36,17 @@ impl Identity {
 
     /// Of all that decides what `parts` make of a source with `options`.
     pub fn of_build(parts: &[&Path], options: &Options) -> Result<Self> {
-        let mut hash = hash(parts.iter().copied().chain(options.ignorelist.as_deref()))?;
+        let mut hash = hash(parts.iter().copied())?;
+        if let Some(list) = &options.ignorelist {
+            // In the words of the plugin (pass/src/llvm/ignore.rs).
+            let content = read_list(list).map_err(|why| {
+                let list = list.display();
+                anyhow!(
+                    "RELPOLINE_IGNORELIST: cannot read '{list}': {why}; name a list that can be read, or none"
+                )
+            })?;
+            update(&mut hash, &content);
+        }
         if let Some(form) = options.form {
             hash.update(form.name().as_bytes());
         }
@@ -44,11 +57,22 @@ impl Identity {
 fn hash<'a>(files: impl Iterator<Item = &'a Path>) -> Result<Xxh3> {
     let mut hash = Xxh3::new();
     for file in files {
-        let content = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-        hash.update(&(content.len() as u64).to_le_bytes());
-        hash.update(&content);
+        update(&mut hash, &fs::read(file).with_context(|| format!("cannot read {}", file.display()))?);
     }
     Ok(hash)
+}
+
+fn update(hash: &mut Xxh3, content: &[u8]) {
+    hash.update(&(content.len() as u64).to_le_bytes());
+    hash.update(content);
+}
+
+/// More bytes than an ignore-list has.
+const LIST_LIMIT: u64 = 1 << 30;
+
+/// The content of an ignore-list. What can be read only once the plugin would find empty.
+pub fn read_list(list: &Path) -> io::Result<Vec<u8>> {
+    file::read(list, Kind::Regular, LIST_LIMIT)
 }
 
 impl fmt::Display for Identity {

@@ -252,6 +252,13 @@ fn what_is_wrong_is_said_by_its_name() {
         files
             .run(RUSTC, &format!("/nowhere/rustc {line}"))
             .fails_with(1, &["/nowhere/rustc", "No such file"]);
+        files.run(RUSTC, &format!("{line} --relpoline-ignorelist=/nowhere")).fails_with(
+            1,
+            &[
+                "RELPOLINE_IGNORELIST: cannot read '/nowhere': No such file",
+                "name a list that can be read, or none",
+            ],
+        );
     }
 }
 
