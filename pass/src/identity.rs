@@ -1,8 +1,8 @@
 //! What tells one run of the pass from another that makes something else of the same module.
 //!
 //! lld's cache of ThinLTO is keyed by the module, not by the plugin. So what is compiled says what a later run depends on:
-//! with another plugin, form or ignore-list it is another module. What only the link is told otherwise the cache does
-//! not see.
+//! with another plugin, form or ignore-list it is another module. What only the link is told otherwise is in the options
+//! that the wrappers give to lld (rustc-wrapper/src/clang/plan.rs).
 
 use std::{
     env,

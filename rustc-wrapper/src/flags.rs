@@ -82,7 +82,8 @@ fn flags(tool: Tool, lto: bool, options: &Options) -> Result<Vec<OsString>> {
             if lto {
                 flags.push("-fuse-ld=lld".into());
                 let plugin = locate::find(Part::Plugin, options)?;
-                flags.extend(lto_linker_flags(&plugin).iter().map(|flag| joined("-Wl,", Path::new(flag))));
+                let linker_flags = lto_linker_flags(&plugin, options)?;
+                flags.extend(linker_flags.iter().map(|flag| joined("-Wl,", Path::new(flag))));
             }
             // Linkers take from an archive what was asked for before it, and the objects may come later.
             flags.push(format!("-Wl,--undefined={SLOW_PATH}").into());

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{CLANG, DISPATCH, DISPATCH_OUTPUT, Files, REAL_CLANG, clangxx, command, home};
+use common::{CLANG, DISPATCH, DISPATCH_OUTPUT, Files, REAL_CLANG, RELPOLINE, clangxx, command, home};
 use std::{fs, process::Stdio};
 
 fn dispatch() -> Files {
@@ -527,6 +527,46 @@ fn caches_of_the_linker_are_keyed_by_form_ignore_list_and_plugin() {
     let before = entries();
     files.write("plugin.so", [fs::read(files.path("plugin.so")).unwrap(), b"another".to_vec()].concat());
     assert_eq!((build("--relpoline-pass=plugin.so"), entries()), (site("inline"), before + 1));
+}
+
+/// The module may be the same: it was compiled elsewhere.
+#[test]
+fn caches_of_the_linker_are_keyed_by_what_only_the_link_is_told() {
+    let files = dispatch();
+    files.write("list", "fun:dispatch");
+    files.write("plugin.so", fs::read(home().join("librelpoline_pass.so")).unwrap());
+    files.run(REAL_CLANG, "-O2 -flto=thin -c a.c").in_silence();
+    let link = |compiler: &str, options: &str| {
+        let line = format!("-O2 -flto=thin -fuse-ld=lld -Wl,--thinlto-cache-dir=cache a.o -o a {options}");
+        files.run(compiler, &line).in_silence();
+        files.run_built("a").prints(DISPATCH_OUTPUT);
+        let forms: Vec<_> = files.sites("a").into_iter().map(|site| site.0).collect();
+        forms.concat()
+    };
+    let plain = || link(REAL_CLANG, "");
+    let flags = |variable: &str, value: &str| {
+        let mut command = command(RELPOLINE);
+        command.env(variable, value);
+        files.run_with(command, "flags ld --lto").in_silence().stdout
+    };
+    assert_eq!((plain(), link(CLANG, ""), plain()), (String::new(), "inline".into(), String::new()));
+    for _ in 0..2 {
+        assert_eq!(link(CLANG, ""), "inline");
+        assert_eq!(link(CLANG, "--relpoline-form=stub"), "stub");
+        assert_eq!(link(CLANG, "--relpoline-ignorelist=list"), "");
+    }
+    let entries = || fs::read_dir(files.path("cache")).unwrap().count();
+    let all = entries();
+    // So do the flags that do without the wrapper.
+    assert_eq!(link(REAL_CLANG, &flags("RELPOLINE_FORM", "")), "inline");
+    assert_eq!(entries(), all, "the key is the same");
+    files.write("plugin.so", [fs::read(files.path("plugin.so")).unwrap(), b"another".to_vec()].concat());
+    assert_eq!(link(CLANG, "--relpoline-pass=plugin.so"), "inline");
+    assert_eq!(entries(), all + 1);
+    assert_ne!(flags("RELPOLINE_FORM", "stub"), flags("RELPOLINE_FORM", ""));
+    // Before there is anything to be put into the cache.
+    let unreadable = "-flto=thin a.o -o a --relpoline-ignorelist=/nowhere";
+    files.run(CLANG, unreadable).fails_with(1, &["cannot read '/nowhere'", "name a list that can be read"]);
 }
 
 #[test]

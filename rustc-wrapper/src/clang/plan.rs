@@ -2,7 +2,7 @@
 
 use super::command_line::{CommandLine, FUNNELS};
 use crate::{
-    identity::VERSION_NUMBER,
+    identity::{Identity, VERSION_NUMBER},
     locate::{self, Part},
     options::Options,
     target::{self, Support},
@@ -82,7 +82,7 @@ pub fn plan(line: &CommandLine, clang: &Clang, options: &Options) -> Result<Plan
         if (line.lto && line.linker.is_none()) || named_lld {
             match plugin {
                 Some(Ok(plugin)) => {
-                    for flag in lto_linker_flags(&plugin) {
+                    for flag in lto_linker_flags(&plugin, options)? {
                         plan.front.push("-Xlinker".into());
                         plan.front.push(flag);
                     }
@@ -110,10 +110,16 @@ pub fn plan(line: &CommandLine, clang: &Clang, options: &Options) -> Result<Plan
     Ok(plan)
 }
 
+/// An option of LLVM's that changes nothing: it names the function whose graph is shown when graphs are asked for.
+const WITHOUT_EFFECT: &str = "-view-bfi-func-name";
+
 /// lld's own flags where it generates code: the plugin, and a symbol that the runtime needs. lld defines it
 /// for those who ask before code is generated, but only generated code asks for the runtime.
-pub fn lto_linker_flags(plugin: &Path) -> [OsString; 2] {
-    [joined("--load-pass-plugin=", plugin), "--undefined=__ehdr_start".into()]
+pub fn lto_linker_flags(plugin: &Path, options: &Options) -> Result<[OsString; 3]> {
+    // The key of lld's cache of ThinLTO has LLVM's options in it, but not the plugin, nor what it is asked for.
+    let identity = Identity::of_build(&[plugin], options)?;
+    let key = format!("--mllvm={WITHOUT_EFFECT}=relpoline-{identity}");
+    Ok([joined("--load-pass-plugin=", plugin), "--undefined=__ehdr_start".into(), key.into()])
 }
 
 /// Lets code ask for relpolines (`#ifdef __RELPOLINE__`).
