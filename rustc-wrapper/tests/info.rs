@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{DISPATCH, DISPATCH_OUTPUT, Files, REAL_CLANG, RELPOLINE, command, home};
+use common::{DISPATCH, DISPATCH_OUTPUT, Files, Outcome, REAL_CLANG, RELPOLINE, command, home};
 use std::fs;
 
 #[test]
@@ -12,6 +12,8 @@ fn everything_is_there() {
     assert!(text.contains("loads the plugin") && text.contains("Programs can be built"), "{text}");
     let info = files.run(RELPOLINE, "info --json").in_silence().json();
     assert_eq!((&info["ok"], &info["llvm"]), (&true.into(), &22.into()));
+    assert_eq!(info["languages"], serde_json::json!(["c", "c++", "rust"]));
+    assert_eq!(info["disabled"], false);
     let names: Vec<_> =
         info["checks"].as_array().unwrap().iter().map(|check| check["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["plugin", "runtime", "clang", "lld", "rustc", "membarrier", "patching"]);
@@ -46,6 +48,64 @@ fn what_is_missing_is_named_with_the_command_that_mends_it() {
         "-> unset RELPOLINE_CLANG",
     ] {
         assert!(outcome.stdout.contains(part), "'{part}' is not in {}", outcome.stdout);
+    }
+}
+
+/// What `relpoline info` says with these variables.
+fn info_with(files: &Files, variables: &[(&str, &str)]) -> (Outcome, serde_json::Value) {
+    let run = |line: &str| {
+        let mut info = command(RELPOLINE);
+        info.envs(variables.iter().copied());
+        files.run_with(info, line)
+    };
+    (run("info"), run("info --json").json())
+}
+
+#[test]
+fn what_can_be_built_is_said() {
+    let files = Files::new(&[]);
+    let (text, json) = info_with(&files, &[("RELPOLINE_CLANG", "/bin/true")]);
+    let expected = "Rust programs can be built with relpolines, C and C++ programs cannot.\n";
+    assert!(text.status == 0 && text.stdout.ends_with(expected), "{text:?}");
+    assert!(text.stdout.contains("lld          not looked for"), "{text:?}");
+    assert_eq!((&json["ok"], &json["languages"]), (&true.into(), &serde_json::json!(["rust"])));
+    let (text, json) = info_with(&files, &[("RELPOLINE_RUSTC", "no-rustc")]);
+    let expected = "C and C++ programs can be built with relpolines, Rust programs cannot.\n";
+    assert!(text.status == 0 && text.stdout.ends_with(expected), "{text:?}");
+    assert_eq!(json["languages"], serde_json::json!(["c", "c++"]));
+    let (text, json) = info_with(&files, &[("RELPOLINE_DISABLE", "1")]);
+    assert!(text.status == 0 && text.stdout.starts_with("RELPOLINE_DISABLE is set: "), "{text:?}");
+    assert!(text.stdout.contains("run: unset RELPOLINE_DISABLE\n"), "{text:?}");
+    assert_eq!(json["disabled"], true);
+}
+
+#[test]
+fn a_list_that_cannot_be_read_is_not_the_plugins_fault() {
+    let files = Files::new(&[("list", "fun:f\n")]);
+    let (text, json) = info_with(&files, &[("RELPOLINE_IGNORELIST", "/nowhere")]);
+    let expected = "missing  ignore-list  /nowhere cannot be read: No such file";
+    assert!(text.status == 1 && text.stdout.contains(expected), "{text:?}");
+    assert!(text.stdout.contains("-> unset RELPOLINE_IGNORELIST, or set it to a file"), "{text:?}");
+    assert!(!text.stdout.contains("does not load the plugin"), "{text:?}");
+    assert_eq!((&json["ok"], &json["checks"][2]["name"]), (&false.into(), &"ignore-list".into()));
+    let (text, json) = info_with(&files, &[("RELPOLINE_IGNORELIST", "list")]);
+    assert!(text.status == 0 && json["checks"][2]["state"] == "ok", "{text:?}");
+}
+
+#[test]
+fn what_is_no_runtime_is_noticed() {
+    let files = Files::new(&[("empty.a", "!<arch>\n")]);
+    for (path, fault) in [
+        ("/etc/passwd", "/etc/passwd is no archive"),
+        ("empty.a", "empty.a is an archive without the symbol __relpoline_slow"),
+    ] {
+        let (text, json) = info_with(&files, &[("RELPOLINE_RUNTIME", path)]);
+        assert!(text.status == 1 && text.stdout.contains(fault), "{text:?}");
+        let mend = "unset RELPOLINE_RUNTIME, or set it to the path of librelpoline_rt.a";
+        assert_eq!(
+            (&json["checks"][1]["state"], &json["checks"][1]["mend"]),
+            (&"missing".into(), &mend.into())
+        );
     }
 }
 

@@ -3,7 +3,7 @@
 mod probe;
 
 use crate::{
-    identity::{Identity, VERSION},
+    identity::{self, Identity, VERSION},
     locate::{self, Part},
     options::Options,
     program,
@@ -64,6 +64,10 @@ struct Info {
     /// The LLVM that the plugin is for.
     llvm: u32,
     ok: bool,
+    /// The wrappers are told to be plain compilers.
+    disabled: bool,
+    /// What can be built: `c`, `c++`, `rust`.
+    languages: Vec<&'static str>,
     checks: Vec<Check>,
 }
 
@@ -79,27 +83,31 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 impl Info {
-    fn gather(options: &Options) -> Self {
-        let plugin = locate::find(Part::Plugin, options);
+    fn gather(given: &Options) -> Self {
+        // A plain compiler may be any.
+        let options = &Options { disable: false, ..given.clone() };
+        let plugin = locate::find(Part::Plugin, options).ok();
         let mut checks = vec![part(Part::Plugin, options), part(Part::Runtime, options)];
-        let plugin = plugin.ok();
+        checks.extend(options.ignorelist.as_deref().map(ignore_list));
         let clang = find_clang(options, false);
         checks.push(clang_check(clang.as_ref(), plugin.as_deref()));
-        if let Ok(clang) = &clang {
-            checks.push(lld(clang));
-        }
+        checks.push(lld(clang.as_ref().ok()));
         checks.push(rustc(options, plugin.as_deref()));
         checks.push(membarrier());
         checks.push(code_writes());
-        let state = |name: &str| checks.iter().find(|check| check.name == name).map(|check| check.state);
+        let languages = languages(&checks);
         // One compiler is enough.
-        let compiler = state("clang") == Some(State::Ok) || state("rustc") == Some(State::Ok);
-        let ok = compiler && state("plugin") == Some(State::Ok) && state("runtime") == Some(State::Ok);
-        Self { version: VERSION, llvm: LLVM_MAJOR, ok, checks }
+        let ok = !languages.is_empty();
+        Self { version: VERSION, llvm: LLVM_MAJOR, ok, disabled: given.disable, languages, checks }
     }
 
     fn text(&self) -> Result<String> {
-        let mut text = format!("relpoline {} for LLVM {}\n", self.version, self.llvm);
+        let mut text = String::new();
+        if self.disabled {
+            text +=
+                "RELPOLINE_DISABLE is set: the wrappers are plain compilers; run: unset RELPOLINE_DISABLE\n";
+        }
+        writeln!(text, "relpoline {} for LLVM {}", self.version, self.llvm)?;
         for check in &self.checks {
             let state = match check.state {
                 State::Ok => "ok",
@@ -115,14 +123,33 @@ impl Info {
                 writeln!(text, "  {:<8} {:<12} -> {mend}", "", "")?;
             }
         }
-        let verdict = if self.ok {
-            "Programs can be built with relpolines."
-        } else {
-            "Nothing can be built until the missing parts are there."
+        text += match self.languages[..] {
+            [] => "Nothing can be built until the missing parts are there.",
+            ["rust"] => "Rust programs can be built with relpolines, C and C++ programs cannot.",
+            [.., "rust"] => "Programs can be built with relpolines.",
+            _ => "C and C++ programs can be built with relpolines, Rust programs cannot.",
         };
-        writeln!(text, "{verdict}")?;
+        if self.ok && self.disabled {
+            text += " Now they are built without: RELPOLINE_DISABLE is set.";
+        }
+        text += "\n";
         Ok(text)
     }
+}
+
+/// What can be built.
+fn languages(checks: &[Check]) -> Vec<&'static str> {
+    let is_ok = |name: &str| checks.iter().all(|check| check.name != name || check.state == State::Ok);
+    let mut languages = Vec::new();
+    if ["plugin", "runtime", IGNORE_LIST].into_iter().all(is_ok) {
+        if is_ok("clang") {
+            languages.extend(["c", "c++"]);
+        }
+        if is_ok("rustc") {
+            languages.push("rust");
+        }
+    }
+    languages
 }
 
 fn part(part: Part, options: &Options) -> Check {
@@ -131,12 +158,37 @@ fn part(part: Part, options: &Options) -> Check {
         Part::Runtime => "runtime",
         Part::Kernel => "kernel",
     };
-    match locate::find(part, options) {
-        Ok(path) => match Identity::of(&[&path]) {
-            Ok(identity) => Check::ok(name, Some(path), identity.to_string()),
-            Err(error) => Check::not(name, State::Missing, format!("{error:#}"), part.build_command()),
-        },
-        Err(error) => Check::not(name, State::Missing, error.found(), error.mend()),
+    let path = match locate::find(part, options) {
+        Ok(path) => path,
+        Err(error) => return Check::not(name, State::Missing, error.found(), error.mend()),
+    };
+    if part == Part::Runtime
+        && let Some(fault) = probe::is_no_runtime(&path)
+    {
+        let found = format!("{} {fault}", path.display());
+        let mend = match &options.runtime {
+            Some(_) => locate::correct("RELPOLINE_RUNTIME", &format!("the path of {}", part.file_name())),
+            None => part.build_command().to_owned(),
+        };
+        return Check::not(name, State::Missing, found, mend);
+    }
+    match Identity::of(&[&path]) {
+        Ok(identity) => Check::ok(name, Some(path), identity.to_string()),
+        Err(error) => Check::not(name, State::Missing, format!("{error:#}"), part.build_command()),
+    }
+}
+
+const IGNORE_LIST: &str = "ignore-list";
+
+fn ignore_list(list: &Path) -> Check {
+    match identity::read_list(list) {
+        Ok(_) => Check::ok(IGNORE_LIST, Some(list.into()), "can be read"),
+        Err(error) => Check::not(
+            IGNORE_LIST,
+            State::Missing,
+            format!("{} cannot be read: {error}", list.display()),
+            locate::correct("RELPOLINE_IGNORELIST", "a file that can be read"),
+        ),
     }
 }
 
@@ -196,14 +248,18 @@ fn loads(name: &'static str, path: &Path, version: String, loaded: Option<Result
     }
 }
 
-fn lld(clang: &Clang) -> Check {
+fn lld(clang: Option<&Clang>) -> Check {
+    const NAME: &str = "lld";
+    let Some(clang) = clang else {
+        return Check::not(NAME, State::Limited, "not looked for: it lies beside clang", "what mends clang");
+    };
     match find_llvm_tool(&clang.path, "ld.lld") {
         Some(path) => {
             let version = probe::first_line(&path, "--version");
-            Check::ok("lld", Some(path), version)
+            Check::ok(NAME, Some(path), version)
         }
         None => Check::not(
-            "lld",
+            NAME,
             State::Limited,
             "ld.lld not found: -flto does not work",
             format!("apt-get install lld-{LLVM_MAJOR}"),

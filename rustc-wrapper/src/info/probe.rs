@@ -1,6 +1,11 @@
 //! Tries things out.
 
-use crate::toolchain::Rustc;
+use crate::{
+    file::{self, Kind},
+    toolchain::Rustc,
+};
+use object::read::archive::ArchiveFile;
+use relpoline_layout::SLOW_PATH;
 use rustix::thread::{MembarrierCommand, membarrier_query};
 use std::{
     ffi::OsString,
@@ -53,6 +58,8 @@ pub fn rustc_loads(rustc: &Path, version: &Rustc, plugin: &Path) -> Result<(), F
 }
 
 fn compile(mut command: Command, source: &str) -> Result<(), Failure> {
+    // That a list cannot be read is not the plugin's fault.
+    command.env_remove("RELPOLINE_IGNORELIST");
     let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
     let mut child = child.map_err(|error| Failure::Refused(error.to_string()))?;
     if let Some(mut input) = child.stdin.take() {
@@ -66,6 +73,20 @@ fn compile(mut command: Command, source: &str) -> Result<(), Failure> {
     let text = String::from_utf8_lossy(&output.stderr);
     let error = text.lines().find(|line| line.contains("error: ")).unwrap_or("no message");
     Err(Failure::Refused(error.to_owned()))
+}
+
+/// Why a file is not the runtime.
+pub fn is_no_runtime(path: &Path) -> Option<String> {
+    const LIMIT: u64 = 1 << 30;
+    let content = match file::read(path, Kind::Regular, LIMIT) {
+        Ok(content) => content,
+        Err(error) => return Some(format!("cannot be read: {error}")),
+    };
+    let Ok(archive) = ArchiveFile::parse(&*content) else { return Some("is no archive".into()) };
+    let names = archive.symbols().ok().flatten().into_iter().flatten().flatten();
+    let mut names = names.map(|symbol| symbol.name().to_vec());
+    let has_it = names.any(|name| name == SLOW_PATH.as_bytes());
+    (!has_it).then(|| format!("is an archive without the symbol {SLOW_PATH}"))
 }
 
 /// Whether the kernel can make every core fetch patched code anew.
