@@ -66,6 +66,8 @@ fn flags(tool: Tool, lto: bool, options: &Options) -> Result<Vec<OsString>> {
     match tool {
         Tool::Rust => {
             flags.extend(rustc::plugin_flags(&locate::find(Part::Plugin, options)?, options)?);
+            // cargo names all other conditions.
+            flags.push(rustc::CHECK_CFG.into());
             flags.push(rustc::runtime_flag(&locate::find(Part::Runtime, options)?));
         }
         Tool::C | Tool::Cxx => {

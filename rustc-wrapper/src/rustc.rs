@@ -219,8 +219,10 @@ pub fn compile(
         );
     }
     let plugin = locate::find(Part::Plugin, options)?;
-    for flag in plugin_flags(&plugin, options)? {
-        command.arg(flag);
+    command.args(plugin_flags(&plugin, options)?);
+    // The first of its kind would have rustc warn of each condition that is not named.
+    if arguments.iter().any(|argument| argument.starts_with("--check-cfg")) {
+        command.arg(CHECK_CFG);
     }
     if support == Support::Full {
         command.arg(runtime_flag(&locate::find(Part::Runtime, options)?));
@@ -247,6 +249,9 @@ pub fn is_for_the_build(arguments: &[String]) -> bool {
 pub fn can_name(plugin: &Path) -> bool {
     !plugin.as_os_str().as_encoded_bytes().iter().any(u8::is_ascii_whitespace)
 }
+
+/// Lets code ask for relpolines (`#[cfg(relpoline)]`) where rustc is told which conditions there are, as by cargo.
+pub const CHECK_CFG: &str = "--check-cfg=cfg(relpoline)";
 
 /// rustc's arguments for the plugin at `plugin`.
 pub fn plugin_flags(plugin: &Path, options: &Options) -> Result<[OsString; 3]> {

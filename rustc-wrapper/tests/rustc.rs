@@ -389,6 +389,23 @@ fn flags_do_without_a_wrapper() {
 }
 
 #[test]
+fn code_can_ask_for_relpolines() {
+    let code = "#![deny(unexpected_cfgs)]\n#[cfg(not(relpoline))]\ncompile_error!(\"none\");\n";
+    let manifest = "[package]\nname = \"app\"\nedition = \"2024\"\n[workspace]\n";
+    let files = Files::new(&[("Cargo.toml", manifest), ("src/lib.rs", code)]);
+    let mut wrapped = command(CARGO);
+    wrapped.env("RUSTUP_TOOLCHAIN", "stable");
+    files.run_with(wrapped, "relpoline build --offline").succeeds();
+    let mut flagged = command("cargo");
+    flagged.env("RUSTUP_TOOLCHAIN", "nightly");
+    flagged.env("RUSTFLAGS", files.run(RELPOLINE, "flags rust").in_silence().stdout.trim());
+    files.run_with(flagged, "check --offline").succeeds();
+    // Where rustc is told of no conditions, all are expected.
+    files.write("other.rs", format!("{code}#[cfg(other)]\npub fn other() {{}}\n"));
+    files.run(RUSTC, "--crate-type=lib other.rs").in_silence();
+}
+
+#[test]
 fn cargo_as_rustc_or_wrapper_by_variable() {
     let files = package();
     for variable in ["RUSTC", "RUSTC_WRAPPER"] {
