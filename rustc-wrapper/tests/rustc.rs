@@ -248,6 +248,11 @@ fn what_is_wrong_is_said_by_its_name() {
     files
         .run(CARGO, "relpoline build --release --build-std")
         .fails_with(1, &["--build-std must stand in front", "cargo relpoline --build-std build"]);
+    let mut cargo = command(CARGO);
+    cargo.env("CARGO", "cargo");
+    files
+        .run_with(cargo, "relpoline --build-std +nightly build --release")
+        .fails_with(1, &["must stand in front", "cargo +nightly relpoline --build-std build --release"]);
     for line in ["-vV", "main.rs"] {
         files
             .run(RUSTC, &format!("/nowhere/rustc {line}"))

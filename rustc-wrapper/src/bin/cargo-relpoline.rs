@@ -55,6 +55,13 @@ fn run(mut arguments: Vec<OsString>) -> Result<ExitCode> {
         Some(command) if arguments.iter().take_while(|next| *next != "--").any(|next| next == BUILD_STD) => {
             bail!("{BUILD_STD} must stand in front of the command: cargo relpoline {BUILD_STD} {command}");
         }
+        // rustup reads it, and the cargo that runs us is behind rustup already.
+        Some(toolchain) if toolchain.starts_with('+') && env::var_os("CARGO").is_some() => {
+            let mut words = vec!["cargo".into(), toolchain.into(), "relpoline".into()];
+            words.extend(build_std.then_some(BUILD_STD.into()));
+            words.extend(arguments[1..].iter().map(|argument| argument.to_string_lossy()));
+            bail!("{toolchain} must stand in front of relpoline: {}", words.join(" "));
+        }
         _ => {}
     }
     let (wrapper, rustdoc) = (beside(WRAPPER)?, beside(RUSTDOC)?);
