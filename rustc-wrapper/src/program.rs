@@ -84,6 +84,16 @@ fn visible(text: &str) -> String {
     text.replace(|letter: char| letter.is_control() && letter != '\n', "\u{fffd}")
 }
 
+/// A path as it must be written in a command for a shell.
+pub fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |letter: char| letter.is_alphanumeric() || "_-./+,:=@%^".contains(letter);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 /// Whether `value` of an on/off variable is on.
 pub fn parse_switch(value: &OsStr) -> Option<bool> {
     match value.to_str()? {
@@ -109,6 +119,20 @@ pub fn grouped(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_are_quoted_where_a_shell_would_not_take_them_as_they_are() {
+        for (path, word) in [
+            ("../linux-6.12/arch", "../linux-6.12/arch"),
+            ("a b", "'a b'"),
+            ("it's", r"'it'\''s'"),
+            ("$(x)", "'$(x)'"),
+            ("~", "'~'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(Path::new(path)), word);
+        }
+    }
 
     #[test]
     fn numbers_are_grouped() {

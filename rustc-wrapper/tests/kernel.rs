@@ -125,7 +125,11 @@ fn nothing_is_done_twice() {
 fn trees_that_do_not_fit_stay_as_they_are() {
     let other = tree("5.10");
     relpoline(&other, "kernel install tree").fails_with(2, &["tree is Linux 5.10", "6.12"]);
-    relpoline(&other, "kernel install nowhere").fails_with(2, &["nowhere is no source tree of Linux"]);
+    relpoline(&other, "kernel install nowhere").fails_with(2, &["nowhere does not exist, expected"]);
+    relpoline(&other, "kernel remove tree/Makefile")
+        .fails_with(2, &["tree/Makefile is no directory, expected"]);
+    relpoline(&other, "kernel install home")
+        .fails_with(2, &["home is no source tree of Linux", "home/Makefile"]);
 
     let changed = tree("6.12");
     changed.write("tree/tools/objtool/check.c", "something else\n");
@@ -133,6 +137,7 @@ fn trees_that_do_not_fit_stay_as_they_are() {
     relpoline(&changed, "kernel install tree")
         .fails_with(2, &["tree/tools/objtool/check.c", "the patch does not apply"]);
     assert_eq!(content(&changed.path("tree")), before);
+    relpoline(&changed, "kernel remove tree").fails_with(2, &["tree has no relpolines"]);
 
     fs::remove_file(changed.path("tree/tools/objtool/check.c")).unwrap();
     relpoline(&changed, "kernel install tree").fails_with(2, &["cannot read tree/tools/objtool/check.c"]);
@@ -356,6 +361,22 @@ fn a_patch_of_another_relpoline_is_its_to_take_out() {
         content
     };
     assert_eq!(but(content(&files.path("tree"))), but(before));
+}
+
+#[test]
+fn commands_that_are_printed_can_be_run() {
+    let files = tree("6.12");
+    fs::rename(files.path("tree"), files.path("a tree")).unwrap();
+    let kernel = |action: &str| {
+        let mut kernel = command(RELPOLINE);
+        kernel.args(["kernel", action, "a tree"]).env("RELPOLINE_HOME", files.path("home"));
+        files.run_with(kernel, "")
+    };
+    kernel("update").fails_with(2, &["run: relpoline kernel install 'a tree'"]);
+    kernel("install").in_silence();
+    kernel("install").fails_with(2, &["run: relpoline kernel remove 'a tree'"]);
+    files.write("a tree/arch/x86/kernel/relpoline/notes", "mine");
+    kernel("remove").fails_with(2, &["run: rm -r 'a tree/arch/x86/kernel/relpoline/notes'"]);
 }
 
 #[test]

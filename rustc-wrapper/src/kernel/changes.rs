@@ -1,5 +1,6 @@
 //! Changes of files that are made all or not at all.
 
+use crate::program::quoted;
 use anyhow::{Context, Result, bail};
 use std::{
     fs::{self, File},
@@ -49,8 +50,8 @@ impl Changes {
             bail!(
                 "{} is a symbolic link (expected a file of this tree's own); run: cp --remove-destination {} {}",
                 path.display(),
-                to.display(),
-                path.display()
+                quoted(&to),
+                quoted(&path)
             );
         }
         self.0.push(Change { path, old, new });

@@ -10,7 +10,7 @@ mod patch;
 use crate::{
     locate::{self, Part},
     options::Options,
-    program,
+    program::{self, quoted},
     toolchain::llvm_major,
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -96,8 +96,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 fn install(tree: &Path, options: &Options) -> Result<()> {
     let (version, patch) = version(tree)?;
     let has_some = || {
-        let tree = tree.display();
-        format!("{tree} has relpolines already; run: relpoline kernel remove {tree}")
+        format!("{} has relpolines already; run: relpoline kernel remove {}", tree.display(), quoted(tree))
     };
     ensure!(!exists(&tree.join(FOLDER)), has_some());
     let mut changes = runtime(tree, options)?;
@@ -112,14 +111,14 @@ fn install(tree: &Path, options: &Options) -> Result<()> {
         "Linux {version}: installed in {}; now choose a configuration and run: make LLVM=-{} CC={}\n",
         tree.display(),
         crate::toolchain::LLVM_MAJOR,
-        locate::executable_directory().unwrap_or_default().join("relpoline-clang").display()
+        quoted(&locate::executable_directory().unwrap_or_default().join("relpoline-clang"))
     ))
 }
 
 fn update(tree: &Path, options: &Options) -> Result<()> {
     let (_, patch) = version(tree)?;
     if !exists(&tree.join(FOLDER)) {
-        bail!("{} has no relpolines; run: relpoline kernel install {}", tree.display(), tree.display());
+        bail!("{} has no relpolines; run: relpoline kernel install {}", tree.display(), quoted(tree));
     }
     let changes = runtime(tree, options)?;
     for file in patch::files(patch)? {
@@ -130,9 +129,9 @@ fn update(tree: &Path, options: &Options) -> Result<()> {
             format!("{path} has not the patch of this version; remove with the old one, then install")
         })?;
         if !is_in {
-            let (path, tree) = (path.display(), tree.display());
+            let (path, name, tree) = (path.display(), tree.display(), quoted(tree));
             bail!(
-                "{path} has no patch, but {tree} has the rest of relpolines; run: relpoline kernel remove {tree}, \
+                "{path} has no patch, but {name} has the rest of relpolines; run: relpoline kernel remove {tree}, \
                  then relpoline kernel install {tree}"
             );
         }
@@ -168,7 +167,7 @@ fn remove(tree: &Path) -> Result<()> {
     let header = tree.join(HEADER.0);
     let has_ours = exists(&folder) || is_our_header(&header);
     let has_none = || format!("{} has no relpolines: there is no {FOLDER}", tree.display());
-    ensure!(has_ours || VERSIONS.iter().any(|(version, _)| *version == found), has_none());
+    ensure!(has_ours || has_traces(tree), has_none());
     // The tree may have become another version since, a newer one as a rule.
     let mut patches = VERSIONS;
     patches.reverse();
@@ -176,21 +175,23 @@ fn remove(tree: &Path) -> Result<()> {
     let mut reversals = patches.map(|(_, patch)| Reversal::of(tree, patch)).into_iter();
     let first = reversals.next().expect("there are patches");
     let reversal = first.or_else(|error| reversals.find_map(Result::ok).ok_or(error)).with_context(|| {
-        let tree = tree.display();
         format!(
-            "{tree} has a patch that was edited, or one that this relpoline does not know; undo the edit, or run: \
-             relpoline kernel remove {tree} of the relpoline that installed it"
+            "{} has a patch that was edited, or one that this relpoline does not know; undo the edit, or run: \
+             relpoline kernel remove {} of the relpoline that installed it",
+            tree.display(),
+            quoted(tree)
         )
     })?;
     ensure!(has_ours || reversal.has_some, has_none());
     let (ours, others) = sort_out(&folder, &header)?;
     if !others.is_empty() {
-        let others: Vec<_> = others.iter().map(|path| path.display().to_string()).collect();
+        let names: Vec<_> = others.iter().map(|path| path.display().to_string()).collect();
+        let words: Vec<_> = others.iter().map(|path| quoted(path)).collect();
         bail!(
             "not what this relpoline installs, but edited, of another version or somebody else's: {}; save what is to \
              stay, then run: rm -r {}",
-            others.join(", "),
-            others.join(" ")
+            names.join(", "),
+            words.join(" ")
         );
     }
     reversal.changes.make()?;
@@ -207,6 +208,22 @@ fn remove(tree: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Whether a file that the patches change speaks of relpolines. One whose patch was edited does; one that the patches
+/// only do not fit does not.
+fn has_traces(tree: &Path) -> bool {
+    let speaks = |path: &str| {
+        let content = fs::read(tree.join(path)).unwrap_or_default();
+        ["relpoline", "RELPOLINE"]
+            .iter()
+            .any(|name| memchr::memmem::find(&content, name.as_bytes()).is_some())
+    };
+    VERSIONS
+        .iter()
+        .filter_map(|(_, patch)| patch::files(patch).ok())
+        .flatten()
+        .any(|file| speaks(file.path()))
 }
 
 /// What takes a patch out.
@@ -311,7 +328,14 @@ fn version(tree: &Path) -> Result<(&'static str, &'static str)> {
 
 /// Version of the tree.
 fn version_of(tree: &Path) -> Result<String> {
-    let makefile = fs::read_to_string(tree.join("Makefile")).unwrap_or_default();
+    if !tree.is_dir() {
+        let state = if exists(tree) { "is no directory" } else { "does not exist" };
+        bail!("{} {state}, expected the top directory of Linux's source", tree.display());
+    }
+    let path = tree.join("Makefile");
+    let makefile = fs::read_to_string(&path).with_context(|| {
+        format!("{} is no source tree of Linux: cannot read {}", tree.display(), path.display())
+    })?;
     let value = |name: &str| {
         makefile
             .lines()
