@@ -696,6 +696,32 @@ fn lto_with_another_linker_is_protected_and_says_so() {
 }
 
 #[test]
+fn what_llvm_cannot_combine_with_retpolines_is_refused() {
+    let files = dispatch();
+    let combined = |options: &str| files.run(CLANG, &format!("-O2 {options} -c a.c"));
+    for (option, mend) in [
+        ("-fpartition-static-data-sections", "add -fno-partition-static-data-sections"),
+        ("-mllvm -enable-machine-outliner=always", "leave it out"),
+        ("-mllvm -enable-machine-outliner", "leave it out"),
+    ] {
+        combined(option).fails_with(1, &["with retpolines", mend, "RELPOLINE_DISABLE=1"]);
+        combined(&format!("{option} --relpoline-disable")).in_silence();
+    }
+    for option in ["-fpartition-static-data-sections", "-Wl,-mllvm,-enable-machine-outliner"] {
+        files.run(CLANG, &format!("-O2 -flto {option} a.c -o a")).fails_with(1, &["with retpolines"]);
+    }
+    files.run(CLANG, "-O2 -flto -mllvm -enable-machine-outliner a.c -o a").in_silence();
+    files.run_built("a").prints(DISPATCH_OUTPUT);
+    for option in [
+        "-mllvm -enable-machine-outliner=never",
+        "-fpartition-static-data-sections -fno-partition-static-data-sections",
+    ] {
+        combined(option).in_silence();
+        assert_eq!(files.sites("a.o").len(), 1, "{option}");
+    }
+}
+
+#[test]
 fn what_the_plugin_does_not_see_is_said() {
     let files = dispatch();
     let warns = |line: &str, text: &str| {

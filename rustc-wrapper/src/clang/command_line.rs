@@ -43,6 +43,12 @@ pub struct CommandLine {
     pub inner: bool,
     /// What keeps clang from running the plugin, or the plugin from converting, and what comes of it.
     pub unconverted: Option<&'static str>,
+    /// Data is sorted into sections for hot and for cold data.
+    pub partitions_data: bool,
+    /// Code that functions have in common is put into functions of its own.
+    pub outlines: bool,
+    /// The same, where the linker generates code.
+    pub linker_outlines: bool,
     /// Code of the Linux kernel (`-D__KERNEL__`).
     pub kernel: bool,
     /// Retpolines are wanted, and somebody else provides the thunks.
@@ -81,6 +87,9 @@ const SEPARATE: &str = "
 
 /// LLVM's option for the number of targets up to which LTO makes a branch funnel of a virtual call. It may be given once.
 pub const FUNNELS: &str = "-wholeprogramdevirt-branch-funnel-threshold";
+
+/// LLVM's option for the outliner.
+const OUTLINER: &str = "-enable-machine-outliner";
 
 /// Ends of the names of files that hold no source code.
 const NO_SOURCE: &[&str] =
@@ -190,9 +199,12 @@ impl CommandLine {
             "-D__KERNEL__" => self.kernel = true,
             "-mretpoline-external-thunk" => self.external_thunk = true,
             "-Xclang" => self.frontend_argument(value.unwrap_or_default()),
+            "-mllvm" => outliner(value.unwrap_or_default().as_bytes(), &mut self.outlines),
             "-Xlinker" | "--for-linker" => self.linker_argument(value.unwrap_or_default().as_bytes()),
             "-flto" => self.lto = true,
             "-O0" => self.unoptimised = true,
+            "-fpartition-static-data-sections" => self.partitions_data = true,
+            "-fno-partition-static-data-sections" => self.partitions_data = false,
             "-fno-lto" => self.lto = false,
             "-m64" | "-m32" | "-mx32" | "-m16" => self.model = Some(name.to_owned()),
             "-x" | "--language" => self.set_language(value.unwrap_or_default().to_string_lossy().as_ref()),
@@ -214,6 +226,8 @@ impl CommandLine {
             self.lto = true;
         } else if name.starts_with("-fthinlto-index=") {
             self.unconverted = Some("calls stay retpolines: with -fthinlto-index= clang runs no plugin");
+        } else if let Some(option) = name.strip_prefix("-mllvm=") {
+            outliner(option.as_bytes(), &mut self.outlines);
         } else if let Some(linker) = name.strip_prefix("-fuse-ld=").or(name.strip_prefix("--ld-path=")) {
             self.linker = (!linker.is_empty()).then(|| linker.into());
         } else if let Some(list) = name.strip_prefix("-Wl,") {
@@ -236,18 +250,32 @@ impl CommandLine {
             self.unconverted =
                 Some("indirect calls are not protected: with -disable-llvm-passes clang runs no plugin");
         }
+        self.partitions_data |= argument == "-fpartition-static-data-sections";
+        // The `-mllvm` before it is an argument of its own.
+        outliner(argument.as_bytes(), &mut self.outlines);
     }
 
     fn linker_argument(&mut self, argument: &[u8]) {
         // A file, or the value of the option before; without any file nothing needs the runtime.
         self.inputs |= !argument.is_empty() && !argument.starts_with(b"-");
         self.funnels |= argument.windows(FUNNELS.len()).any(|part| part == FUNNELS.as_bytes());
+        outliner(argument, &mut self.linker_outlines);
         self.relocatable |= matches!(argument, b"-r" | b"-i" | b"-Ur" | b"--relocatable" | b"-relocatable");
     }
 
     /// The option that stops earliest wins.
     fn stop(&mut self, phase: Phase) {
         self.phase = self.phase.max(phase);
+    }
+}
+
+/// Whether code is outlined, where an option of LLVM's says so; tools have several ways to pass it on.
+fn outliner(option: &[u8], is_on: &mut bool) {
+    let Some(at) = memchr::memmem::find(option, OUTLINER.as_bytes()) else { return };
+    match &option[at + OUTLINER.len()..] {
+        b"=never" => *is_on = false,
+        b"" | [b'=', ..] => *is_on = true,
+        _ => {}
     }
 }
 
@@ -363,6 +391,32 @@ mod tests {
             assert_eq!(scan(line).support(), Support::Retpolines, "{line}");
         }
         assert_eq!(scan("--target=aarch64-linux-gnu -m64 a.c").support(), Support::None);
+    }
+
+    #[test]
+    fn what_llvm_cannot_do_with_retpolines() {
+        for line in [
+            "-mllvm -enable-machine-outliner a.c",
+            "-mllvm=--enable-machine-outliner=always a.c",
+            "-Xclang -mllvm -Xclang -enable-machine-outliner=always a.c",
+            "-cc1 -mllvm -enable-machine-outliner a.c",
+        ] {
+            assert!(scan(line).outlines, "{line}");
+        }
+        for line in
+            ["-Wl,-mllvm,-enable-machine-outliner a.o", "-Xlinker -plugin-opt=-enable-machine-outliner a.o"]
+        {
+            assert!(scan(line).linker_outlines && !scan(line).outlines, "{line}");
+        }
+        for line in
+            ["-mllvm -enable-machine-outliner=never a.c", "-moutline a.c", "-Wl,x-enable-machine-outliner.o"]
+        {
+            assert!(!scan(line).outlines && !scan(line).linker_outlines, "{line}");
+        }
+        let partitions = |line: &str| scan(line).partitions_data;
+        assert!(partitions("-fpartition-static-data-sections a.c"));
+        assert!(partitions("-Xclang -fpartition-static-data-sections a.c"));
+        assert!(!partitions("-fpartition-static-data-sections -fno-partition-static-data-sections a.c"));
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub fn plan(line: &CommandLine, clang: &Clang, options: &Options) -> Result<Plan
     }
     let plugin =
         if line.generates() || line.links() { Some(locate::find(Part::Plugin, options)) } else { None };
+    refuse_what_crashes(line)?;
     if line.generates() {
         plan.warning = line.unconverted.map(str::to_owned);
     }
@@ -108,6 +109,28 @@ pub fn plan(line: &CommandLine, clang: &Clang, options: &Options) -> Result<Plan
         plan.back.push(SILENT[1].into());
     }
     Ok(plan)
+}
+
+/// These options have LLVM crash when it makes the thunks of retpolines. With -flto it is the linker that generates code,
+/// and clang hands the first of them on to it.
+fn refuse_what_crashes(line: &CommandLine) -> Result<()> {
+    let (generates, outlines) = match line.lto {
+        true => (line.links(), line.linker_outlines),
+        false => (line.generates(), line.outlines),
+    };
+    if !generates || line.support() == Support::None {
+        return Ok(());
+    }
+    let (option, mend) = if line.partitions_data {
+        ("-fpartition-static-data-sections", "add -fno-partition-static-data-sections")
+    } else if outlines {
+        ("-enable-machine-outliner", "leave it out")
+    } else {
+        return Ok(());
+    };
+    bail!(
+        "LLVM cannot combine {option} with retpolines; {mend}, or leave out relpolines (RELPOLINE_DISABLE=1)"
+    );
 }
 
 /// An option of LLVM's that changes nothing: it names the function whose graph is shown when graphs are asked for.
