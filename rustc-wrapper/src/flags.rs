@@ -53,7 +53,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         // Neither cargo nor make can be given a blank inside a flag that comes out of a variable.
         if text.contains(char::is_whitespace) {
             bail!(
-                "'{text}' cannot be passed in a variable of flags; install relpoline in a directory without blanks"
+                "'{text}' cannot be passed in a variable of flags, because of its blank; install relpoline in a \
+                 directory without blanks, or use --json, which prints an array"
             );
         }
         words.push(text);

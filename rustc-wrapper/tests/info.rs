@@ -224,7 +224,10 @@ fn flags_refuse_what_a_variable_cannot_hold() {
         command.env("RELPOLINE_HOME", files.path("a b"));
         files.run_with(command, line)
     };
-    with("flags c").fails_with(2, &["cannot be passed in a variable of flags", "without blanks"]);
+    for tool in ["c", "cxx", "ld", "ld --lto"] {
+        with(&format!("flags {tool}"))
+            .fails_with(2, &["cannot be passed in a variable of flags", "without blanks, or use --json"]);
+    }
     assert!(
         with("flags ld --json").in_silence().json()[1].as_str().unwrap().ends_with("a b/librelpoline_rt.a")
     );
