@@ -144,14 +144,16 @@ fn run(module: &Module, task: Task) -> bool {
         ));
         return false;
     }
+    let functions = module.defined_functions();
     let (excluded, form) = match excluded(module).and_then(|excluded| Ok((excluded, form(task)?))) {
         Ok(asked) => asked,
         Err(why) => {
             module.error(&format!("relpoline: {why}"));
-            return false;
+            // Linkers go on, and may keep what comes of it for the next time.
+            protect::protect(module, &functions);
+            return !functions.is_empty();
         }
     };
-    let functions = module.defined_functions();
     for function in functions.iter().filter(|function| !function.is_available_externally()) {
         if task == Task::Protect {
             excluded.mark(function);

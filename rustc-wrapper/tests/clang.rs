@@ -567,6 +567,13 @@ fn caches_of_the_linker_are_keyed_by_what_only_the_link_is_told() {
     // Before there is anything to be put into the cache.
     let unreadable = "-flto=thin a.o -o a --relpoline-ignorelist=/nowhere";
     files.run(CLANG, unreadable).fails_with(1, &["cannot read '/nowhere'", "name a list that can be read"]);
+    // lld puts what it has made into the cache, whatever the plugin said, and takes it out the next time.
+    files.write("list", "dispatch");
+    let broken =
+        "-O2 -flto=thin -fuse-ld=lld -Wl,--thinlto-cache-dir=cache a.o -o a --relpoline-ignorelist=list";
+    assert_ne!(files.run(CLANG, broken).status, 0);
+    files.run(CLANG, broken).in_silence();
+    assert_eq!(files.audit("a")["elsewhere"]["raw"], 0);
 }
 
 #[test]
