@@ -367,6 +367,8 @@ struct Watched {
     pages: Vec<Vec<u8>>,
     /// Pages are as they were emitted, though branches may have been written since.
     undone: bool,
+    /// Where the site lies on its pages: with a gap, copies may lie across two.
+    gap: usize,
 }
 
 impl Watched {
@@ -377,9 +379,9 @@ impl Watched {
     fn with_gap(form: Form, targets: usize, fails_at: Option<usize>, gap: usize) -> Self {
         let copies = if form == Form::Inline { 2 } else { 1 };
         let emitted = Synthetic::with_gap(&[(form, copies)], FUNCTIONS, gap);
+        let (start, length) = (emitted.image.base as *const u8, emitted.image.text.len());
         // SAFETY: mapped, and read only.
-        let code =
-            unsafe { core::slice::from_raw_parts(emitted.image.base as *const u8, emitted.image.text.len()) };
+        let code = unsafe { core::slice::from_raw_parts(start, length) };
         let pages = code.chunks(PAGE).map(<[u8]>::to_vec).collect();
         let site = emitted.image.sites().next().unwrap();
         let mut arena = Arena::after_fork();
@@ -399,6 +401,7 @@ impl Watched {
             going: Vec::new(),
             pages,
             undone: false,
+            gap,
         }
     }
 
@@ -534,8 +537,13 @@ impl Watched {
 
     /// Whether a call of `target` that begins now, at some copy of the site, comes to it by direct branches.
     fn reaches(&self, target: u64) -> bool {
-        let mut copies = self.emitted.image.sites();
-        copies.any(|site| self.emitted.call(&site, target, || {}) == End::Function(target))
+        let copies = self.emitted.image.sites();
+        let mut reach = copies.map(|site| self.emitted.call(&site, target, || {}) == End::Function(target));
+        let first = reach.next().unwrap();
+        let any = first | reach.fold(false, |any, reaches| any | reaches);
+        // Copies are written in turn: where the first one was not, for all that it could be, no other is open.
+        assert!(first == any || self.gap != 0, "only a later copy comes to {target:#x}");
+        any
     }
 }
 

@@ -50,6 +50,7 @@
 //! The system may undo what was written, when a program drops a page of its code and it is read from its file again. An
 //! inline branch then leads to its stub, as it was emitted, and the stub's to the slow path: right for every target. It
 //! must go as a whole, so a branch whose displacement lies across two pages is not written ([`Refusal::Split`]).
+//! `what_was_patched_of_one_page_is_undone` and, in the model, `nor_does_one_of_which_half_is_undone` attack this.
 //!
 //! Pairs: the release store of step 4 pairs with the load of the compare in the program's code (x86 keeps
 //! loads in order, and a dependent branch is not retired before its load); `sync_cores` pairs with the

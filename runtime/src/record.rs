@@ -154,7 +154,10 @@ impl Record {
         }
         self.placed.store(0, Ordering::Relaxed);
         self.silent.store(false, Ordering::Relaxed);
-        self.refusal.store(Refusal::None as u8, Ordering::Relaxed);
+        // Where its branches lie does not change.
+        if self.refusal() != Refusal::Split {
+            self.refusal.store(Refusal::None as u8, Ordering::Relaxed);
+        }
         self.state.store(State::Learning as u8, Ordering::Relaxed);
         self.evidence.store(evidence as u8, Ordering::Relaxed);
         self.arm(if evidence == Evidence::Glance { LEARN_LIMIT } else { self.pace().survey() });

@@ -1,6 +1,6 @@
 //! Processes and threads that end, fork, borrow and give up what they have, while their sites learn.
 
-use relpoline_tests::{Program, SPLIT, VARIANTS, attack, compile, output, refusals};
+use relpoline_tests::{Program, SPLIT, VARIANTS, attack, compile, none_refused, output, split};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -111,7 +111,7 @@ fn code_is_never_written_into_a_file_that_took_the_descriptors_number() {
         assert_eq!(run.stdout(), "ok\n", "{variant:?}");
         // What was stolen is opened anew.
         assert!(
-            run.total("patches") >= 700 && refusals(&run.stats).is_empty(),
+            run.total("patches") >= 700 && none_refused(&run.stats),
             "{variant:?}: {}",
             run.stats["totals"]
         );
@@ -198,8 +198,13 @@ fn limits_of_the_system_are_met() {
     assert!(program.stats().unwrap()["totals"]["patches"].as_u64() >= Some(700));
     // Too many files are open at first; when they are closed the sites are patched.
     assert_eq!(refused(&program, "", &["files"], ""), 0);
-    let totals = &program.stats().unwrap()["totals"];
-    assert!(totals["failures"].as_u64() >= Some(256) && totals["patches"].as_u64() >= Some(700), "{totals}");
+    let stats = program.stats().unwrap();
+    let totals = &stats["totals"];
+    assert!(
+        totals["failures"] == 256 || totals["failures"].as_u64() > Some(256) && split(&stats) > 0,
+        "{totals}"
+    );
+    assert!(totals["patches"].as_u64() >= Some(700), "{totals}");
 }
 
 #[test]
@@ -223,11 +228,7 @@ fn every_kind_of_executable_is_patched_and_named() {
     for link in links {
         let run = Program::build("threads.c", link).unwrap().run(&["2", "1200000"]).unwrap();
         assert_eq!(run.stdout(), "ok\n", "{link:?}");
-        assert!(
-            run.total("patches") >= 500 && refusals(&run.stats).is_empty(),
-            "{link:?}: {}",
-            run.stats["totals"]
-        );
+        assert!(run.total("patches") >= 500 && none_refused(&run.stats), "{link:?}: {}", run.stats["totals"]);
         let sites = run.stats["sites"].as_array().unwrap();
         let named =
             |name: &serde_json::Value, prefix| name.as_str().is_some_and(|name| name.starts_with(prefix));

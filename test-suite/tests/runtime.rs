@@ -1,6 +1,6 @@
 //! Programs that attack the runtime: a call to a wrong target makes them abort.
 
-use relpoline_tests::{Program, VARIANTS, attack, output, refusals, split};
+use relpoline_tests::{Program, VARIANTS, attack, none_refused, output, refusals, split};
 use std::process::Command;
 
 #[test]
@@ -65,7 +65,7 @@ fn branches_of_assembly_are_learned_and_patched() {
             let patched = targets.iter().filter(|target| target["patched"] == true).count();
             assert!(patched >= 7, "{variant:?}: {site}");
         }
-        assert_eq!(refusals(&run.stats), [""; 0], "{variant:?}: {}", run.stats);
+        assert!(none_refused(&run.stats), "{variant:?}: {}", run.stats);
     }
 }
 
@@ -171,7 +171,7 @@ fn a_million_branches_are_opened_and_closed_while_eight_threads_call() {
         let run = program.run(arguments).unwrap();
         assert_eq!(run.stdout(), "ok\n");
         assert!(run.total("patches") >= 1_000_000, "{arguments:?}: {}", run.stats["totals"]);
-        assert_eq!(refusals(&run.stats), [""; 0], "{arguments:?}: {}", run.stats["totals"]);
+        assert!(none_refused(&run.stats), "{arguments:?}: {}", run.stats["totals"]);
     }
 }
 
@@ -206,7 +206,7 @@ fn what_the_system_refuses_leaves_retpolines_and_is_reported() {
             let totals = &run.stats["totals"];
             let split = split(&run.stats);
             assert!(run.total("polymorphic") + split >= at_least, "{variant:?} {refused}: {totals}");
-            assert!(run.total("failures") > 0 || why.is_none(), "{variant:?} {refused}: {totals}");
+            assert_eq!(!none_refused(&run.stats), why.is_some(), "{variant:?} {refused}: {totals}");
             let refusals = refusals(&run.stats);
             assert!(refusals.iter().all(|&refusal| Some(refusal) == why), "{variant:?} {refused}");
             assert!(at_least == 256 || !refusals.is_empty() || refused == "mmap", "{variant:?} {refused}");

@@ -45,6 +45,11 @@ pub const RESERVED_BODIES: usize = 64;
 const BODIES: usize = 128;
 
 const _: () = assert!(BODY_SIZE <= BODY_STRIDE && LINKS * 8 + 8 <= SLOTS_STRIDE);
+/// No body lies across two pieces of code that may be undone one without the other.
+const _: () = assert!(match System::UNDONE {
+    Some(piece) => piece % BODY_STRIDE == 0,
+    None => true,
+});
 const _: () = assert!(TARGETS >= WAYS && BODY_END < LINK_SIZE + 128 && LINKS <= 8);
 
 /// Further targets of a site, as many as one body of code compares with.

@@ -539,6 +539,27 @@ fn many_calls(target: impl Fn(usize) -> usize) -> (usize, usize) {
     (led, in_vain)
 }
 
+/// The child of a bare fork that came after a branch was opened, and before the record said so.
+#[test]
+fn what_was_being_opened_when_the_process_forked_is_closed() {
+    let emitted = Synthetic::new(&[(Form::Inline, 1)], 1);
+    let (site, target) = (emitted.image.sites().next().unwrap(), emitted.functions()[0]);
+    let (runtime, cell) = (runtime(&emitted.image), emitted.cell(&site));
+    for _ in 0..=LEARN_LIMIT {
+        slow_path(&runtime, cell, target);
+    }
+    let leads = || emitted.call(&site, target, || {});
+    assert_eq!(leads(), End::Function(target));
+    let record = runtime.records().next().unwrap();
+    record.inline.store(0, Ordering::Relaxed);
+    runtime.patching.store(core::ptr::from_ref(record).cast_mut(), Ordering::Relaxed);
+    let lock = runtime.hold().unwrap();
+    runtime.recover();
+    drop(lock);
+    assert_eq!((leads(), record.refusal()), (End::Slow(site.cell()), Refusal::Fork));
+    assert_eq!(record.placed.load(Ordering::Relaxed), 0);
+}
+
 #[test]
 fn a_site_rests_without_a_chain_that_most_calls_would_run_through_in_vain() {
     for (length, at_most) in [(64, 10_000), (300, 10_000), (5000, 60_000)] {

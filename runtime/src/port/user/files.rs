@@ -28,7 +28,7 @@ pub unsafe fn remember_directory(paths: &[Option<&[u8]>]) {
 }
 
 fn directory() -> &'static [u8] {
-    // SAFETY: written at the start alone; the last byte is never written.
+    // SAFETY: written at the start alone, with a NUL at its end.
     let directory = unsafe { CStr::from_ptr((&raw const DIRECTORY).cast()) }.to_bytes();
     // Of one that cannot be reached from the root the system says so.
     if directory.starts_with(b"/") { directory } else { b"" }

@@ -131,9 +131,9 @@ pub fn own() -> Option<Image> {
     if length % size_of::<Entry>() != 0 || !bounds.table.is_multiple_of(align_of::<Entry>()) {
         return None;
     }
+    let (rows, count) = (bounds.table as *const Entry, length / size_of::<Entry>());
     // SAFETY: the linker's bounds of a section that is mapped as long as this code is.
-    let entries =
-        unsafe { core::slice::from_raw_parts(bounds.table as *const Entry, length / size_of::<Entry>()) };
+    let entries = unsafe { core::slice::from_raw_parts(rows, count) };
     // SAFETY: the header is mapped, and so are those that it leads to.
     let (base, text, data) = unsafe { segments(bounds.header()?) }?;
     // Not those of another image.

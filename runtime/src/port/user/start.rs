@@ -243,9 +243,9 @@ extern "C" fn end() {
     // What was frozen from the start has learned nothing.
     let has_learned = options.mode == Mode::On && matches!(OWN.mode(), Mode::On | Mode::Freeze);
     if let Some(path) = options.profile.filter(|_| has_learned) {
+        let save = |room: &mut [u8]| warm::save(files::name(path, &[], room)?, whole_process);
         // SAFETY: likewise.
-        let result =
-            unsafe { files::uninterrupted(|room| warm::save(files::name(path, &[], room)?, whole_process)) };
+        let result = unsafe { files::uninterrupted(save) };
         if let Err(error) = result {
             let mut digits = [0; 20];
             let [why, number] = reason(error, &mut digits);
